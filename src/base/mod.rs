@@ -1,0 +1,15 @@
+//! What every layer uses and no protocol owns: time, randomness, counters, settings, byte storage.
+
+pub mod cidr;
+pub mod config;
+pub mod counters;
+pub mod errno;
+pub mod rng;
+pub mod time;
+
+pub use cidr::Cidr;
+pub use config::Config;
+pub use counters::Counters;
+pub use errno::Errno;
+pub use rng::{Key, KeyedState, Rng};
+pub use time::{Duration, Instant};

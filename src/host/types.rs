@@ -1,0 +1,216 @@
+//! The values that cross the border of a [`Host`](super::Host).
+
+use crate::base::Duration;
+use bitflags::bitflags;
+use core::net::{IpAddr, SocketAddr};
+
+slotmap::new_key_type! {
+    /// A socket of one host: small, `Copy`, never reused for another socket.
+    pub struct SocketId;
+}
+
+/// Address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// `AF_INET`.
+    Inet,
+    /// `AF_INET6`; reaches IPv4 too through mapped addresses unless `V6Only` is set.
+    Inet6,
+}
+
+/// Kind of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// `SOCK_STREAM`: TCP.
+    Stream,
+    /// `SOCK_DGRAM`: UDP.
+    Dgram,
+    /// `SOCK_DGRAM` with `IPPROTO_ICMP` / `IPPROTO_ICMPV6`: echo requests and replies; the port is the identifier.
+    Ping,
+}
+
+bitflags! {
+    /// What a socket is ready for; the meaning of each bit is `poll(2)`'s.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Readiness: u8 {
+        /// `POLLIN`: recv or accept will not wait (data, end of stream, a connection, or an error).
+        const READABLE = 0x01;
+        /// `POLLOUT`: send will not wait.
+        const WRITABLE = 0x02;
+        /// `POLLPRI`: urgent data.
+        const PRIORITY = 0x04;
+        /// `POLLERR`: an error is pending.
+        const ERROR = 0x08;
+        /// `POLLHUP`: both directions are shut.
+        const HANGUP = 0x10;
+        /// `POLLRDHUP`: the peer will send no more.
+        const READ_HANGUP = 0x20;
+    }
+}
+
+bitflags! {
+    /// Flags of send and receive calls, the ones that mean something to the host. `DONTWAIT`, `WAITALL` and
+    /// `NOSIGNAL` concern waiting and are the socket layer's.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct MsgFlags: u32 {
+        /// `MSG_OOB`: urgent data.
+        const OOB = 0x01;
+        /// `MSG_PEEK`: leave the data in the queue.
+        const PEEK = 0x02;
+        /// `MSG_TRUNC`: on receive, report the datagram's real length; as a result, it was cut.
+        const TRUNC = 0x20;
+        /// `MSG_EOR`: what follows must not share a segment with this.
+        const EOR = 0x80;
+        /// `MSG_ERRQUEUE`: read the error queue.
+        const ERRQUEUE = 0x2000;
+        /// `MSG_MORE`: more data follows soon; do not send a partial segment yet.
+        const MORE = 0x8000;
+    }
+}
+
+/// Which halves of a connection to shut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// `SHUT_RD`.
+    Read,
+    /// `SHUT_WR`.
+    Write,
+    /// `SHUT_RDWR`.
+    Both,
+}
+
+/// What a receive call got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Octets written to the caller's buffer; with [`MsgFlags::TRUNC`] asked for, the datagram's real length.
+    pub len: usize,
+    /// The sender of a datagram.
+    pub from: Option<SocketAddr>,
+    /// `TRUNC` when the datagram was longer than the buffer; `OOB` for urgent data.
+    pub flags: MsgFlags,
+    /// Where and how the datagram arrived.
+    pub info: PacketInfo,
+}
+
+/// Where and how a datagram arrived (`IP_PKTINFO`, `IP_RECVTTL`, `IP_RECVTOS`), or is to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketInfo {
+    /// On receive the destination of the datagram; on send the source to use.
+    pub local: Option<IpAddr>,
+    /// TTL or hop limit; on send `None` takes the socket's.
+    pub ttl: Option<u8>,
+    /// TOS or traffic class; on send `None` takes the socket's.
+    pub tos: Option<u8>,
+}
+
+/// A socket option with its value, under Linux's names. Times of zero and sizes out of range are refused or clamped
+/// as Linux does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Opt {
+    ReuseAddr(bool),
+    ReusePort(bool),
+    KeepAlive(bool),
+    /// `None`: off; zero: close resets.
+    Linger(Option<Duration>),
+    Broadcast(bool),
+    OobInline(bool),
+    DontRoute(bool),
+    /// Octets as set; reading gives twice that, as on Linux.
+    SndBuf(u32),
+    RcvBuf(u32),
+    RcvLowat(u32),
+    Priority(u32),
+    NoDelay(bool),
+    Cork(bool),
+    MaxSeg(u32),
+    KeepIdle(Duration),
+    KeepIntvl(Duration),
+    KeepCnt(u32),
+    SynCnt(u32),
+    Linger2(Duration),
+    DeferAccept(Duration),
+    WindowClamp(u32),
+    QuickAck(bool),
+    UserTimeout(Duration),
+    Congestion(String),
+    NotSentLowat(u32),
+    Tos(u8),
+    Ttl(u8),
+    MulticastTtl(u8),
+    MulticastLoop(bool),
+    V6Only(bool),
+    MtuDiscover(MtuDiscover),
+    RecvErr(bool),
+    RecvPktInfo(bool),
+    RecvTtl(bool),
+    RecvTos(bool),
+    /// Group to join; setting only.
+    AddMembership(IpAddr),
+    /// Group to leave; setting only.
+    DropMembership(IpAddr),
+    /// Path MTU of a connected socket; reading only.
+    Mtu(u32),
+    /// `SO_ERROR`: the pending error's number, cleared by reading; reading only.
+    Error(i32),
+    /// Is it a listener; reading only.
+    AcceptConn(bool),
+}
+
+/// The name of a socket option, for reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum OptName {
+    ReuseAddr,
+    ReusePort,
+    KeepAlive,
+    Linger,
+    Broadcast,
+    OobInline,
+    DontRoute,
+    SndBuf,
+    RcvBuf,
+    RcvLowat,
+    Priority,
+    NoDelay,
+    Cork,
+    MaxSeg,
+    KeepIdle,
+    KeepIntvl,
+    KeepCnt,
+    SynCnt,
+    Linger2,
+    DeferAccept,
+    WindowClamp,
+    QuickAck,
+    UserTimeout,
+    Congestion,
+    NotSentLowat,
+    Tos,
+    Ttl,
+    MulticastTtl,
+    MulticastLoop,
+    V6Only,
+    MtuDiscover,
+    RecvErr,
+    RecvPktInfo,
+    RecvTtl,
+    RecvTos,
+    Mtu,
+    Error,
+    AcceptConn,
+}
+
+/// `IP_MTU_DISCOVER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MtuDiscover {
+    /// Never set DF; fragment.
+    Dont,
+    /// Path MTU discovery for TCP; UDP datagrams larger than the path are fragmented.
+    #[default]
+    Want,
+    /// Always set DF; a datagram larger than the path is refused.
+    Do,
+    /// Always set DF and ignore what was learned about the path.
+    Probe,
+}

@@ -1,0 +1,9 @@
+//! A complete TCP/IP host in user space.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod base;
+pub mod host;
+pub mod trace;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `tunstack` command.
+
+fn main() {}

@@ -1,0 +1,22 @@
+//! Transport layer: TCP, UDP and ping sockets, ports and demultiplexing.
+
+pub mod tcp;
+
+use crate::base::{Config, Counters, Instant, Rng};
+use crate::trace::Tracer;
+
+/// What every call into a protocol is handed: time, settings, and where to count, draw and tell.
+pub struct Env<'a> {
+    /// The time of this call; one reading per batch.
+    pub now: Instant,
+    /// The host's settings.
+    pub config: &'a Config,
+    /// The host's counters.
+    pub counters: &'a mut Counters,
+    /// The host's randomness.
+    pub rng: &'a mut Rng,
+    /// The host's trace.
+    pub trace: &'a mut Tracer,
+    /// Challenge acknowledgments still allowed in this second (RFC 5961 §7).
+    pub challenge_budget: &'a mut u32,
+}

@@ -1,0 +1,4 @@
+//! Header codecs and checksums: pure functions between octets and values, no state.
+
+pub mod seq;
+pub mod tcp;
