@@ -6,6 +6,7 @@ pub mod counters;
 pub mod errno;
 pub mod rng;
 pub mod time;
+pub mod timers;
 
 pub use cidr::Cidr;
 pub use config::Config;

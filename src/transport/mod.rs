@@ -1,5 +1,6 @@
 //! Transport layer: TCP, UDP and ping sockets, ports and demultiplexing.
 
+pub mod ports;
 pub mod tcp;
 
 use crate::base::{Config, Counters, Instant, Rng};
