@@ -6,15 +6,14 @@
 //! The socket calls are POSIX's in non-blocking form: they return at once, with `EAGAIN` or `EINPROGRESS` where a
 //! blocking call would wait, and the same error numbers as Linux otherwise. Waiting is the caller's business.
 
-mod packet;
 mod types;
 
 use crate::base::Instant;
 pub use crate::base::{Cidr, Config, Counters, Errno};
 use crate::trace::Sink;
 pub use crate::transport::tcp::TcpInfo;
+pub use crate::wire::packet::*;
 use core::net::{IpAddr, SocketAddr};
-pub use packet::*;
 pub use types::*;
 
 /// A TCP/IP host.

@@ -1,4 +1,4 @@
-//! Packets at the border of a [`Host`](super::Host), with the metadata that travels beside them.
+//! Packets at the border of a host, with the metadata that travels beside them: what `host` and `link` hand each other.
 
 /// What a device knows about a packet that it read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
