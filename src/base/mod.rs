@@ -4,6 +4,7 @@ pub mod cidr;
 pub mod config;
 pub mod counters;
 pub mod errno;
+pub mod io;
 pub mod rng;
 pub mod time;
 pub mod timers;

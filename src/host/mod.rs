@@ -9,6 +9,7 @@
 mod types;
 
 use crate::base::Instant;
+pub use crate::base::io::{MsgFlags, PacketInfo, Readiness};
 pub use crate::base::{Cidr, Config, Counters, Errno};
 use crate::trace::Sink;
 pub use crate::transport::tcp::TcpInfo;

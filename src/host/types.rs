@@ -1,7 +1,7 @@
 //! The values that cross the border of a [`Host`](super::Host).
 
-use crate::base::Duration;
-use bitflags::bitflags;
+use crate::base::io::{MsgFlags, PacketInfo};
+use crate::base::{Duration, Errno};
 use core::net::{IpAddr, SocketAddr};
 
 slotmap::new_key_type! {
@@ -29,45 +29,6 @@ pub enum Type {
     Ping,
 }
 
-bitflags! {
-    /// What a socket is ready for; the meaning of each bit is `poll(2)`'s.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct Readiness: u8 {
-        /// `POLLIN`: recv or accept will not wait (data, end of stream, a connection, or an error).
-        const READABLE = 0x01;
-        /// `POLLOUT`: send will not wait.
-        const WRITABLE = 0x02;
-        /// `POLLPRI`: urgent data.
-        const PRIORITY = 0x04;
-        /// `POLLERR`: an error is pending.
-        const ERROR = 0x08;
-        /// `POLLHUP`: both directions are shut.
-        const HANGUP = 0x10;
-        /// `POLLRDHUP`: the peer will send no more.
-        const READ_HANGUP = 0x20;
-    }
-}
-
-bitflags! {
-    /// Flags of send and receive calls, the ones that mean something to the host. `DONTWAIT`, `WAITALL` and
-    /// `NOSIGNAL` concern waiting and are the socket layer's.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct MsgFlags: u32 {
-        /// `MSG_OOB`: urgent data.
-        const OOB = 0x01;
-        /// `MSG_PEEK`: leave the data in the queue.
-        const PEEK = 0x02;
-        /// `MSG_TRUNC`: on receive, report the datagram's real length; as a result, it was cut.
-        const TRUNC = 0x20;
-        /// `MSG_EOR`: what follows must not share a segment with this.
-        const EOR = 0x80;
-        /// `MSG_ERRQUEUE`: read the error queue.
-        const ERRQUEUE = 0x2000;
-        /// `MSG_MORE`: more data follows soon; do not send a partial segment yet.
-        const MORE = 0x8000;
-    }
-}
-
 /// Which halves of a connection to shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -90,17 +51,8 @@ pub struct Received {
     pub flags: MsgFlags,
     /// Where and how the datagram arrived.
     pub info: PacketInfo,
-}
-
-/// Where and how a datagram arrived (`IP_PKTINFO`, `IP_RECVTTL`, `IP_RECVTOS`), or is to be sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PacketInfo {
-    /// On receive the destination of the datagram; on send the source to use.
-    pub local: Option<IpAddr>,
-    /// TTL or hop limit; on send `None` takes the socket's.
-    pub ttl: Option<u8>,
-    /// TOS or traffic class; on send `None` takes the socket's.
-    pub tos: Option<u8>,
+    /// What came from the error queue ([`MsgFlags::ERRQUEUE`]): the error, its reporter, ICMP type and code.
+    pub error: Option<(Errno, IpAddr, (u8, u8))>,
 }
 
 /// A socket option with its value, under Linux's names. Times of zero and sizes out of range are refused or clamped

@@ -1,5 +1,6 @@
 //! Transport layer: TCP, UDP and ping sockets, ports and demultiplexing.
 
+pub mod datagram;
 pub mod ports;
 pub mod tcp;
 
