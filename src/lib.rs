@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod host;
+pub mod netdb;
 pub mod trace;
 pub mod transport;
 pub mod wire;

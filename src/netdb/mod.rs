@@ -1,0 +1,13 @@
+//! Names and services: the look-ups of `netdb.h` and `arpa/inet.h` with their POSIX meaning.
+
+mod error;
+pub mod hosts;
+mod inet;
+mod resolv_conf;
+pub mod services;
+
+pub use error::{GaiError, HostError};
+pub use hosts::Host;
+pub use inet::{Family, htonl, htons, inet_aton, inet_ntoa, inet_ntop, inet_pton, ntohl, ntohs};
+pub use resolv_conf::ResolvConf;
+pub use services::{Protocol, Service};
