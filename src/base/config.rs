@@ -268,7 +268,7 @@ settings! {
     /// Retransmissions of data after which the connection is given up (R2).
     tcp_retries2: u32 = 15, Plain, |v| (1..=255).contains(v), "1 to 255";
     /// Retransmissions of a SYN.
-    tcp_syn_retries: u32 = 7, Plain, |v| (1..=127).contains(v), "1 to 127";
+    tcp_syn_retries: u32 = 8, Plain, |v| (1..=127).contains(v), "1 to 127";
     /// Retransmissions of a SYN-ACK.
     tcp_synack_retries: u32 = 5, Plain, |v| *v <= 127, "0 to 127";
     /// Retransmissions of data of a connection that no socket holds any more.

@@ -4,7 +4,7 @@ pub mod datagram;
 pub mod ports;
 pub mod tcp;
 
-use crate::base::{Config, Counters, Instant, Rng};
+use crate::base::{Config, Counters, Instant, Pool, Rng};
 use crate::trace::Tracer;
 
 /// What every call into a protocol is handed: time, settings, and where to count, draw and tell.
@@ -17,6 +17,8 @@ pub struct Env<'a> {
     pub counters: &'a mut Counters,
     /// The host's randomness.
     pub rng: &'a mut Rng,
+    /// Where buffers get their memory and give it back.
+    pub pool: &'a mut Pool,
     /// The host's trace.
     pub trace: &'a mut Tracer,
     /// Challenge acknowledgments still allowed in this second (RFC 5961 §7).
