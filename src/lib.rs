@@ -5,6 +5,7 @@
 pub mod base;
 pub mod host;
 pub mod netdb;
+pub mod network;
 pub mod trace;
 pub mod transport;
 pub mod wire;

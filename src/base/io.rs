@@ -52,3 +52,17 @@ pub struct PacketInfo {
     /// TOS or traffic class; on send `None` takes the socket's.
     pub tos: Option<u8>,
 }
+
+/// `IP_MTU_DISCOVER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MtuDiscover {
+    /// Never set DF; fragment.
+    Dont,
+    /// Path MTU discovery for TCP; UDP datagrams larger than the path are fragmented.
+    #[default]
+    Want,
+    /// Always set DF; a datagram larger than the path is refused.
+    Do,
+    /// Always set DF and ignore what was learned about the path.
+    Probe,
+}

@@ -1,5 +1,6 @@
 //! The values that cross the border of a [`Host`](super::Host).
 
+pub use crate::base::io::MtuDiscover;
 use crate::base::io::{MsgFlags, PacketInfo};
 use crate::base::{Duration, Errno};
 use core::net::{IpAddr, SocketAddr};
@@ -153,16 +154,3 @@ pub enum OptName {
     AcceptConn,
 }
 
-/// `IP_MTU_DISCOVER`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MtuDiscover {
-    /// Never set DF; fragment.
-    Dont,
-    /// Path MTU discovery for TCP; UDP datagrams larger than the path are fragmented.
-    #[default]
-    Want,
-    /// Always set DF; a datagram larger than the path is refused.
-    Do,
-    /// Always set DF and ignore what was learned about the path.
-    Probe,
-}

@@ -2,10 +2,12 @@
 //!
 //! RFC 9293 §3.1. Parsing checks structure only; whether a segment is acceptable is the connection's question.
 
-use super::seq::SeqNumber;
+use super::{Malformed, checksum::Sum, seq::SeqNumber};
 use arrayvec::ArrayVec;
 use bitflags::bitflags;
 use core::fmt;
+use core::net::IpAddr;
+use etherparse::{TcpHeaderSlice, err::tcp::HeaderSliceError};
 
 bitflags! {
     /// Control bits (RFC 9293 §3.1, RFC 3168).
@@ -127,3 +129,180 @@ impl Segment<'_> {
         self.seq.add(self.len())
     }
 }
+
+/// Protocol number of TCP.
+pub const PROTOCOL: u8 = 6;
+/// Octets of a header without options.
+pub const HEADER_LEN: usize = 20;
+/// Octets of the longest header.
+pub const MAX_HEADER_LEN: usize = 60;
+/// Where in the header the checksum stands.
+pub const CHECKSUM_OFFSET: u16 = 16;
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const WINDOW_SCALE: u8 = 3;
+const SACK_PERMITTED: u8 = 4;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+
+/// Reads a segment from the payload of an IP packet; the checksum is [`verify`]'s question.
+///
+/// # Errors
+/// [`Malformed`] when the header does not fit (data offset below 5 or beyond the segment).
+pub fn parse(bytes: &[u8]) -> Result<Segment<'_>, Malformed> {
+    let header = TcpHeaderSlice::from_slice(bytes).map_err(|error| match error {
+        HeaderSliceError::Len(_) => Malformed::Truncated,
+        HeaderSliceError::Content(_) => Malformed::Structure,
+    })?;
+    let slice = header.slice();
+    Ok(Segment {
+        src_port: header.source_port(),
+        dst_port: header.destination_port(),
+        seq: SeqNumber(header.sequence_number()),
+        ack: SeqNumber(header.acknowledgment_number()),
+        // RFC 9293 §3.1: reserved bits are ignored; the eight flags are one octet.
+        flags: Flags::from_bits_retain(slice[13]),
+        window: header.window_size(),
+        urgent: header.urgent_pointer(),
+        options: parse_options(&slice[HEADER_LEN..], header.syn()),
+        payload: &bytes[slice.len()..],
+    })
+}
+
+/// Is the checksum of a whole segment right (9293-MUST-3)?
+pub fn verify(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> bool {
+    Sum::pseudo(src, dst, PROTOCOL, bytes.len()).add(bytes).is_valid()
+}
+
+/// The options of a header. Those that mean something only on a SYN are ignored elsewhere; an option that is not as
+/// long as it must be is ignored; a length that cannot be ends the walk (9293-MUST-7).
+fn parse_options(mut rest: &[u8], syn: bool) -> Options {
+    let mut options = Options::default();
+    // What nearly every segment carries: NOP, NOP, timestamps.
+    if let [NOP, NOP, TIMESTAMPS, 10, value @ ..] = rest
+        && let [v0, v1, v2, v3, e0, e1, e2, e3] = *value
+    {
+        options.timestamps = Some(Timestamps {
+            value: u32::from_be_bytes([v0, v1, v2, v3]),
+            echo: u32::from_be_bytes([e0, e1, e2, e3]),
+        });
+        return options;
+    }
+    while let [kind, tail @ ..] = rest {
+        match kind {
+            &END => break,
+            &NOP => rest = tail,
+            kind => {
+                let Some(len) = tail.first().map(|len| usize::from(*len)) else { break };
+                // RFC 9293 §3.1: a length counts kind and length; less, or more than there is, is nonsense.
+                let Some(value) = rest.get(2..len) else { break };
+                read_option(&mut options, *kind, value, syn);
+                rest = &rest[len..];
+            }
+        }
+    }
+    options
+}
+
+fn read_option(options: &mut Options, kind: u8, value: &[u8], syn: bool) {
+    match (kind, value) {
+        (MSS, &[a, b]) if syn => options.mss = Some(u16::from_be_bytes([a, b])),
+        (WINDOW_SCALE, &[shift]) if syn => options.window_scale = Some(shift),
+        (SACK_PERMITTED, []) if syn => options.sack_permitted = true,
+        (TIMESTAMPS, &[v0, v1, v2, v3, e0, e1, e2, e3]) => {
+            options.timestamps = Some(Timestamps {
+                value: u32::from_be_bytes([v0, v1, v2, v3]),
+                echo: u32::from_be_bytes([e0, e1, e2, e3]),
+            });
+        }
+        (SACK, blocks) if !syn && !blocks.is_empty() && blocks.len() % 8 == 0 => {
+            // A second SACK option adds to the first as far as there is room.
+            for block in blocks.chunks_exact(8) {
+                let edge = |at: usize| {
+                    SeqNumber(u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]))
+                };
+                let _ = options.sack.try_push(SackBlock { left: edge(0), right: edge(4) });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Octets that `options` take in a header, padding included: a multiple of 4, at most 40.
+pub fn option_len(options: &Options) -> usize {
+    let mut buf = [0; MAX_HEADER_LEN];
+    write_options(&mut buf, options) - HEADER_LEN
+}
+
+/// Writes the header of `segment` with the checksum field zero and returns its length. The payload is not looked at.
+///
+/// Options stand in Linux's order and padding: MSS, SACK permitted, timestamps, window scale, SACK blocks. Blocks
+/// that find no room are left out.
+pub fn emit_header(buf: &mut [u8; MAX_HEADER_LEN], segment: &Segment<'_>) -> usize {
+    let len = write_options(buf, &segment.options);
+    buf[0..2].copy_from_slice(&segment.src_port.to_be_bytes());
+    buf[2..4].copy_from_slice(&segment.dst_port.to_be_bytes());
+    buf[4..8].copy_from_slice(&segment.seq.0.to_be_bytes());
+    buf[8..12].copy_from_slice(&segment.ack.0.to_be_bytes());
+    buf[12] = (len as u8 / 4) << 4;
+    buf[13] = segment.flags.bits();
+    buf[14..16].copy_from_slice(&segment.window.to_be_bytes());
+    buf[16..18].fill(0);
+    buf[18..20].copy_from_slice(&segment.urgent.to_be_bytes());
+    len
+}
+
+/// Completes the checksum of a header that `payload` follows (9293-MUST-2).
+pub fn fill_checksum(header: &mut [u8], src: IpAddr, dst: IpAddr, payload: &[&[u8]]) {
+    let len = header.len() + payload.iter().map(|part| part.len()).sum::<usize>();
+    header[16..18].fill(0);
+    let sum = payload.iter().fold(Sum::pseudo(src, dst, PROTOCOL, len).add(header), |sum, part| sum.add(part));
+    header[16..18].copy_from_slice(&sum.checksum().to_be_bytes());
+}
+
+/// Puts the sum of the pseudo header into the checksum field, for a device that adds the rest.
+pub fn fill_pseudo_checksum(header: &mut [u8], src: IpAddr, dst: IpAddr, payload_len: usize) {
+    let sum = Sum::pseudo(src, dst, PROTOCOL, header.len() + payload_len).folded();
+    header[16..18].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Writes options behind the fixed header and returns where they end.
+fn write_options(buf: &mut [u8; MAX_HEADER_LEN], options: &Options) -> usize {
+    let mut at = HEADER_LEN;
+    let mut put = |bytes: &[u8]| {
+        buf[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+        at
+    };
+    let mut end = HEADER_LEN;
+    if let Some(mss) = options.mss {
+        let [a, b] = mss.to_be_bytes();
+        end = put(&[MSS, 4, a, b]);
+    }
+    if let Some(timestamps) = options.timestamps {
+        // With timestamps SACK permitted takes the place of the two NOPs.
+        let lead = if options.sack_permitted { [SACK_PERMITTED, 2] } else { [NOP, NOP] };
+        put(&[lead[0], lead[1], TIMESTAMPS, 10]);
+        put(&timestamps.value.to_be_bytes());
+        end = put(&timestamps.echo.to_be_bytes());
+    } else if options.sack_permitted {
+        end = put(&[NOP, NOP, SACK_PERMITTED, 2]);
+    }
+    if let Some(shift) = options.window_scale {
+        end = put(&[NOP, WINDOW_SCALE, 3, shift]);
+    }
+    let blocks = options.sack.len().min((MAX_HEADER_LEN - end).saturating_sub(4) / 8);
+    if blocks > 0 {
+        put(&[NOP, NOP, SACK, 2 + 8 * blocks as u8]);
+        for block in &options.sack[..blocks] {
+            put(&block.left.0.to_be_bytes());
+            end = put(&block.right.0.to_be_bytes());
+        }
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests;
