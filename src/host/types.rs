@@ -153,4 +153,3 @@ pub enum OptName {
     Error,
     AcceptConn,
 }
-

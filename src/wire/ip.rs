@@ -256,11 +256,10 @@ pub struct Quoted<'a> {
     pub transport: &'a [u8],
     /// Octets the whole packet had.
     pub total_len: u32,
-    /// Is it a fragment other than the first, so that `transport` begins in the middle?
-    pub later_fragment: bool,
 }
 
-/// Reads a quoted packet, walking IPv6 extension headers (RFC 4443 §2.4(d)). `None` when the transport is not found.
+/// Reads a quoted packet, walking IPv6 extension headers (RFC 4443 §2.4(d)). `None` when the transport's header is not
+/// found, as in every fragment but the first.
 pub fn parse_quoted(bytes: &[u8]) -> Option<Quoted<'_>> {
     match bytes.first()? >> 4 {
         4 => quoted_v4(bytes),
@@ -273,7 +272,7 @@ fn quoted_v4(bytes: &[u8]) -> Option<Quoted<'_>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let header_len = header.slice().len();
     let total_len = usize::from(header.total_len());
-    if total_len < header_len {
+    if total_len < header_len || header.fragments_offset().value() != 0 {
         return None;
     }
     Some(Quoted {
@@ -282,7 +281,6 @@ fn quoted_v4(bytes: &[u8]) -> Option<Quoted<'_>> {
         protocol: header.protocol().0,
         transport: &bytes[header_len..total_len.min(bytes.len())],
         total_len: total_len as u32,
-        later_fragment: header.fragments_offset().value() != 0,
     })
 }
 
@@ -290,14 +288,12 @@ fn quoted_v6(bytes: &[u8]) -> Option<Quoted<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let total_len = V6_HEADER_LEN + usize::from(header.payload_length());
     let bytes = &bytes[..total_len.min(bytes.len())];
-    let (mut next, mut rest, mut later_fragment) = (header.next_header().0, &bytes[V6_HEADER_LEN..], false);
+    let (mut next, mut rest) = (header.next_header().0, bytes.get(V6_HEADER_LEN..)?);
     for _ in 0..MAX_QUOTED_HEADERS {
         let len = match next {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8 + 8 * usize::from(*rest.get(1)?),
-            FRAGMENT => {
-                later_fragment |= parse_fragment_header(rest).ok()?.0.offset != 0;
-                FRAGMENT_HEADER_LEN
-            }
+            FRAGMENT if parse_fragment_header(rest).ok()?.0.offset != 0 => return None,
+            FRAGMENT => FRAGMENT_HEADER_LEN,
             protocol => {
                 return Some(Quoted {
                     src: header.source_addr().into(),
@@ -305,16 +301,11 @@ fn quoted_v6(bytes: &[u8]) -> Option<Quoted<'_>> {
                     protocol,
                     transport: rest,
                     total_len: total_len as u32,
-                    later_fragment,
                 });
             }
         };
         next = *rest.first()?;
         rest = rest.get(len..)?;
-        if later_fragment {
-            // What follows is the middle of a payload, not a header.
-            return None;
-        }
     }
     None
 }

@@ -258,7 +258,8 @@ pub fn emit_header(buf: &mut [u8; MAX_HEADER_LEN], segment: &Segment<'_>) -> usi
 pub fn fill_checksum(header: &mut [u8], src: IpAddr, dst: IpAddr, payload: &[&[u8]]) {
     let len = header.len() + payload.iter().map(|part| part.len()).sum::<usize>();
     header[16..18].fill(0);
-    let sum = payload.iter().fold(Sum::pseudo(src, dst, PROTOCOL, len).add(header), |sum, part| sum.add(part));
+    let sum =
+        payload.iter().fold(Sum::pseudo(src, dst, PROTOCOL, len).add(header), |sum, part| sum.add(part));
     header[16..18].copy_from_slice(&sum.checksum().to_be_bytes());
 }
 

@@ -117,14 +117,21 @@ mod tests {
         assert_eq!(bytes.len(), 11);
         assert_eq!(bytes[4..6], 11u16.to_be_bytes());
         let (IpAddr::V4(a), IpAddr::V4(b)) = (A, B) else { unreachable!("both are IPv4") };
-        let expected = UdpHeader::with_ipv4_checksum(1000, 53, &etherparse::Ipv4Header::new(11, 64, etherparse::IpNumber::UDP, a.octets(), b.octets()).expect("valid"), b"odd");
+        let expected = UdpHeader::with_ipv4_checksum(
+            1000,
+            53,
+            &etherparse::Ipv4Header::new(11, 64, etherparse::IpNumber::UDP, a.octets(), b.octets())
+                .expect("valid"),
+            b"odd",
+        );
         assert_eq!(bytes[..8], expected.expect("short").to_bytes());
     }
 
     /// conformance: 8200-8.1-udp-zero
     #[test]
     fn only_ipv4_may_leave_the_checksum_out() {
-        let (a6, b6): (IpAddr, IpAddr) = ("fd00::1".parse().expect("valid"), "fd00::2".parse().expect("valid"));
+        let (a6, b6): (IpAddr, IpAddr) =
+            ("fd00::1".parse().expect("valid"), "fd00::2".parse().expect("valid"));
         let mut bytes = datagram(a6, b6, b"x");
         assert!(verify(a6, b6, &bytes));
         bytes[6..8].fill(0);

@@ -26,7 +26,13 @@ const TS: Timestamps = Timestamps { value: 0x01020304, echo: 0x05060708 };
 
 #[test]
 fn option_layouts_are_those_of_linux() {
-    let all = Options { mss: Some(1460), window_scale: Some(7), sack_permitted: true, timestamps: Some(TS), ..Options::default() };
+    let all = Options {
+        mss: Some(1460),
+        window_scale: Some(7),
+        sack_permitted: true,
+        timestamps: Some(TS),
+        ..Options::default()
+    };
     assert_eq!(emitted(all.clone()), [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 7]);
     assert_eq!(emitted(Options { timestamps: None, ..all.clone() }), [2, 4, 5, 180, 1, 1, 4, 2, 1, 3, 3, 7]);
     assert_eq!(
@@ -58,7 +64,13 @@ fn parsed(flags: Flags, options: &[u8]) -> Options {
 #[test]
 fn options_are_found_at_any_alignment_and_in_any_order() {
     let found = parsed(Flags::SYN, &[1, 3, 3, 9, 1, 1, 1, 2, 4, 2, 0, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 4, 2]);
-    let expected = Options { mss: Some(512), window_scale: Some(9), sack_permitted: true, timestamps: Some(TS), ..Options::default() };
+    let expected = Options {
+        mss: Some(512),
+        window_scale: Some(9),
+        sack_permitted: true,
+        timestamps: Some(TS),
+        ..Options::default()
+    };
     assert_eq!(found, expected);
     assert_eq!(parsed(Flags::ACK, &[2, 4, 2, 0, 3, 3, 9, 4, 2]), Options::default(), "SYN options on an ACK");
 }
@@ -72,7 +84,12 @@ fn unknown_options_are_skipped_by_their_length() {
 /// conformance: 9293-MUST-7
 #[test]
 fn impossible_option_lengths_end_the_walk() {
-    for bad in [&[2, 4, 2, 0, 8, 0, 3, 3, 7][..], &[2, 4, 2, 0, 8, 1, 3, 3, 7], &[2, 4, 2, 0, 3, 3, 7, 1, 8, 40], &[2, 4, 2, 0, 1, 1, 1, 8]] {
+    for bad in [
+        &[2, 4, 2, 0, 8, 0, 3, 3, 7][..],
+        &[2, 4, 2, 0, 8, 1, 3, 3, 7],
+        &[2, 4, 2, 0, 3, 3, 7, 1, 8, 40],
+        &[2, 4, 2, 0, 1, 1, 1, 8],
+    ] {
         let found = parsed(Flags::SYN, bad);
         assert_eq!((found.mss, found.timestamps), (Some(512), None), "{bad:?}");
     }
