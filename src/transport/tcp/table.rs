@@ -1,0 +1,606 @@
+//! All connections and listeners of a host: demultiplexing, ports, timers, what is due.
+//!
+//! RFC 9293 §3.10.7.1 (CLOSED) and §3.10.7.2 (LISTEN) are here; the other states are a connection's own. Nothing is
+//! done per packet that is linear in the number of connections. Invariants: every live four-tuple is in `demux` once;
+//! a connection that is neither held by a socket nor by a listener is removed the moment it is CLOSED.
+
+use super::connection::{Connection, SegmentMeta, Verdict};
+use super::listener::{ListenOptions, Listener, ListenerId};
+use super::{IsnGenerator, Settings};
+use crate::base::io::Readiness;
+use crate::base::timers::{Armed, Timers};
+use crate::base::{Errno, Instant, KeyedState, Rng};
+use crate::trace::{Drop, Flow, Reason, TcpState};
+use crate::transport::Env;
+use crate::transport::ports::{Ports, ReuseRule};
+use crate::wire::seq::SeqNumber;
+use crate::wire::tcp::{Flags, Segment};
+use core::net::{IpAddr, SocketAddr};
+use slotmap::SlotMap;
+use std::collections::{HashMap, VecDeque};
+
+slotmap::new_key_type! {
+    /// A connection of one host.
+    pub struct ConnId;
+}
+
+/// Who holds a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// In a listener's SYN queue.
+    Embryo(ListenerId),
+    /// In a listener's accept queue.
+    Queued(ListenerId),
+    /// A socket, by the owner's name for it.
+    Socket(u64),
+    /// Nobody any more: it finishes alone.
+    Orphan,
+}
+
+struct Entry {
+    conn: Connection,
+    owner: Owner,
+    armed: Armed,
+    /// In the queue of connections with something to send?
+    dirty: bool,
+    /// In `demux`, and counted in `ports`?
+    linked: bool,
+    reuse_addr: bool,
+    in_time_wait: bool,
+}
+
+/// A segment that belongs to no connection, to be sent by the host: resets, mostly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// From where to where.
+    pub flow: Flow,
+    /// SEG.SEQ.
+    pub seq: SeqNumber,
+    /// SEG.ACK, when `flags` has ACK.
+    pub ack: SeqNumber,
+    /// Control bits.
+    pub flags: Flags,
+}
+
+/// Replies kept at most until they are sent.
+const MAX_REPLIES: usize = 1024;
+
+/// TCP as a whole.
+pub struct Tcp {
+    connections: SlotMap<ConnId, Entry>,
+    demux: HashMap<Flow, ConnId, KeyedState>,
+    listeners: SlotMap<ListenerId, Listener>,
+    listening: HashMap<u16, Vec<ListenerId>, KeyedState>,
+    /// Ports of bound sockets and connections; sockets are known by the owner's names.
+    pub ports: Ports<u64>,
+    isn: IsnGenerator,
+    timers: Timers<ConnId>,
+    dirty: VecDeque<ConnId>,
+    wakes: VecDeque<(u64, Readiness)>,
+    replies: VecDeque<Reply>,
+    /// Oldest first; entries whose connection is gone are skipped.
+    time_wait: VecDeque<ConnId>,
+    time_wait_count: usize,
+    orphans: usize,
+}
+
+impl Tcp {
+    /// No connections yet.
+    pub fn new(rng: &mut Rng) -> Tcp {
+        Tcp {
+            connections: SlotMap::with_key(),
+            demux: HashMap::with_hasher(KeyedState::new(rng)),
+            listeners: SlotMap::with_key(),
+            listening: HashMap::with_hasher(KeyedState::new(rng)),
+            ports: Ports::new(ReuseRule::UnlessListening, rng),
+            isn: IsnGenerator::new(rng),
+            timers: Timers::default(),
+            dirty: VecDeque::new(),
+            wakes: VecDeque::new(),
+            replies: VecDeque::new(),
+            time_wait: VecDeque::new(),
+            time_wait_count: 0,
+            orphans: 0,
+        }
+    }
+
+    // --- listeners ---------------------------------------------------------------------------------------------
+
+    /// Begins to listen. RFC 9293 §3.10.1: nothing is sent, existing connections are not disturbed.
+    pub fn listen(&mut self, options: ListenOptions) -> ListenerId {
+        let port = options.local.port();
+        let id = self.listeners.insert(Listener::new(options));
+        self.listening.entry(port).or_default().push(id);
+        id
+    }
+
+    /// The listener.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(id)
+    }
+
+    /// The listener, to change its options.
+    pub fn listener_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners.get_mut(id)
+    }
+
+    /// Takes the oldest finished connection for the socket that its owner calls `token`.
+    pub fn accept(&mut self, id: ListenerId, token: u64) -> Option<ConnId> {
+        let conn = self.listeners.get_mut(id)?.accept_queue.pop_front()?;
+        self.connections[conn].owner = Owner::Socket(token);
+        Some(conn)
+    }
+
+    /// Ends a listener: half-open connections vanish (their last ACK finds a closed port), finished ones are reset.
+    pub fn close_listener(&mut self, env: &mut Env<'_>, id: ListenerId) {
+        let Some(listener) = self.listeners.remove(id) else { return };
+        let port = listener.options.local.port();
+        if let Some(ids) = self.listening.get_mut(&port) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.listening.remove(&port);
+            }
+        }
+        for embryo in listener.embryos {
+            self.remove(embryo);
+        }
+        for queued in listener.accept_queue {
+            self.abort(env, queued);
+        }
+    }
+
+    fn find_listener(&self, local: SocketAddr, remote: SocketAddr) -> Option<ListenerId> {
+        let ids = self.listening.get(&local.port())?;
+        let fit = |id: &ListenerId| self.listeners[*id].specificity(local.ip());
+        let best = ids.iter().map(fit).max().filter(|best| *best > 0)?;
+        // Several of the same rank share the port (SO_REUSEPORT): the peer's port decides.
+        let group: Vec<ListenerId> = ids.iter().copied().filter(|id| fit(id) == best).collect();
+        group.get(usize::from(remote.port()) % group.len()).copied()
+    }
+
+    // --- connections -------------------------------------------------------------------------------------------
+
+    /// Opens a connection. A port of 0 in `local` takes an ephemeral one.
+    ///
+    /// # Errors
+    /// `EADDRNOTAVAIL` when the four-tuple is in use or no port is left, `ENOBUFS` at `tcp_max_connections`.
+    pub fn connect(
+        &mut self,
+        env: &mut Env<'_>,
+        mut flow: Flow,
+        socket: (u64, bool),
+        settings: Settings,
+        path_mtu: u32,
+    ) -> Result<ConnId, Errno> {
+        if self.connections.len() >= env.config.tcp_max_connections as usize {
+            return Err(Errno::ENOBUFS);
+        }
+        if flow.local.port() == 0 {
+            let Flow { local, remote } = flow;
+            let demux = &self.demux;
+            let unused = |port| !demux.contains_key(&Flow { local: SocketAddr::new(local.ip(), port), remote });
+            let port = self.ports.choose_for(env.config, local.ip(), remote, unused);
+            flow.local.set_port(port.ok_or(Errno::EADDRNOTAVAIL)?);
+        }
+        if self.demux.contains_key(&flow) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let (token, reuse_addr) = socket;
+        let iss = self.isn.isn(env.now, &flow);
+        let conn = Connection::connect(env, flow, iss, self.isn.timestamp_offset(&flow), settings, path_mtu);
+        env.counters.tcp_active_opens += 1;
+        let id = self.insert(conn, flow, Owner::Socket(token), reuse_addr);
+        self.settle(env, id);
+        Ok(id)
+    }
+
+    /// The connection.
+    pub fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.connections.get(id).map(|entry| &entry.conn)
+    }
+
+    /// Calls `f` on the connection and takes note of what it changed. `None` when there is no such connection.
+    pub fn with<T>(
+        &mut self,
+        env: &mut Env<'_>,
+        id: ConnId,
+        f: impl FnOnce(&mut Connection, &mut Env<'_>) -> T,
+    ) -> Option<T> {
+        let result = f(&mut self.connections.get_mut(id)?.conn, env);
+        self.settle(env, id);
+        Some(result)
+    }
+
+    /// The socket lets go of the connection, which finishes alone (or is reset if data was left unread).
+    pub fn close(&mut self, env: &mut Env<'_>, id: ConnId) {
+        self.orphan(id);
+        if self.orphans > env.config.tcp_max_orphans as usize {
+            env.counters.tcp_ext_abort_on_memory += 1;
+            self.with(env, id, Connection::abort_in);
+        } else {
+            self.with(env, id, Connection::close_in);
+        }
+    }
+
+    /// Resets the connection and lets go of it.
+    pub fn abort(&mut self, env: &mut Env<'_>, id: ConnId) {
+        self.orphan(id);
+        self.with(env, id, Connection::abort_in);
+    }
+
+    fn orphan(&mut self, id: ConnId) {
+        if let Some(entry) = self.connections.get_mut(id)
+            && entry.owner != Owner::Orphan
+        {
+            entry.owner = Owner::Orphan;
+            self.orphans += 1;
+        }
+    }
+
+    /// Everything ends with `error`, without a packet.
+    pub fn fail_all(&mut self, env: &mut Env<'_>, error: Errno) {
+        let ids: Vec<ConnId> = self.connections.keys().collect();
+        for id in ids {
+            self.with(env, id, |conn, env| conn.fail(env, error));
+        }
+    }
+
+    /// The link's MTU changed: `path_mtu` tells what it is now towards an address.
+    pub fn path_mtu_changed(&mut self, env: &mut Env<'_>, path_mtu: impl Fn(IpAddr) -> u32) {
+        let ids: Vec<ConnId> = self.connections.keys().collect();
+        for id in ids {
+            self.with(env, id, |conn, env| {
+                let mtu = path_mtu(conn.flow().remote.ip());
+                conn.set_path_mtu(env, mtu);
+            });
+        }
+    }
+
+    /// All connections, with the name of the socket that holds each.
+    pub fn iter(&self) -> impl Iterator<Item = (&Connection, Option<u64>)> {
+        self.connections.values().map(|entry| match entry.owner {
+            Owner::Socket(token) => (&entry.conn, Some(token)),
+            Owner::Embryo(_) | Owner::Queued(_) | Owner::Orphan => (&entry.conn, None),
+        })
+    }
+
+    fn insert(&mut self, conn: Connection, flow: Flow, owner: Owner, reuse_addr: bool) -> ConnId {
+        let armed = Armed::default();
+        let entry =
+            Entry { conn, owner, armed, dirty: false, linked: true, reuse_addr, in_time_wait: false };
+        let id = self.connections.insert(entry);
+        self.demux.insert(flow, id);
+        self.ports.add_connection(flow.local, reuse_addr);
+        id
+    }
+
+    /// Frees the four-tuple.
+    fn unlink(&mut self, id: ConnId) {
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        if core::mem::take(&mut entry.linked) {
+            let flow = *entry.conn.flow();
+            self.ports.remove_connection(flow.local, entry.reuse_addr);
+            self.demux.remove(&flow);
+        }
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        self.unlink(id);
+        let Some(entry) = self.connections.remove(id) else { return };
+        match entry.owner {
+            Owner::Embryo(listener) => {
+                if let Some(listener) = self.listeners.get_mut(listener) {
+                    listener.embryos.remove(&id);
+                }
+            }
+            Owner::Queued(listener) => {
+                if let Some(listener) = self.listeners.get_mut(listener) {
+                    listener.accept_queue.retain(|other| *other != id);
+                }
+            }
+            Owner::Orphan => self.orphans -= 1,
+            Owner::Socket(_) => {}
+        }
+        self.time_wait_count -= usize::from(entry.in_time_wait);
+    }
+
+    /// Takes note of what a call changed: readiness, deadlines, output, and whether the connection moved on.
+    fn settle(&mut self, env: &mut Env<'_>, id: ConnId) {
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        let state = entry.conn.state();
+        let wakes = entry.conn.take_wakes();
+        if let Owner::Socket(token) = entry.owner
+            && !wakes.is_empty()
+        {
+            self.wakes.push_back((token, wakes));
+        }
+        self.timers.arm(&mut entry.armed, entry.conn.deadline(), id);
+        if !entry.dirty && entry.conn.has_output() {
+            entry.dirty = true;
+            self.dirty.push_back(id);
+        }
+        match entry.owner {
+            Owner::Embryo(listener) if !matches!(state, TcpState::SynReceived | TcpState::Closed) => {
+                entry.owner = Owner::Queued(listener);
+                self.finish_handshake(env, listener, id);
+            }
+            Owner::Embryo(_) | Owner::Orphan if state == TcpState::Closed && !entry.dirty => self.remove(id),
+            Owner::Embryo(_) | Owner::Queued(_) | Owner::Socket(_) | Owner::Orphan => {}
+        }
+        match state {
+            TcpState::Closed => self.unlink(id),
+            TcpState::TimeWait => self.enter_time_wait(env, id),
+            _ => {}
+        }
+    }
+
+    fn finish_handshake(&mut self, env: &mut Env<'_>, listener: ListenerId, id: ConnId) {
+        let Some(listener) = self.listeners.get_mut(listener) else { return };
+        env.counters.tcp_passive_opens += 1;
+        listener.embryos.remove(&id);
+        listener.accept_queue.push_back(id);
+        self.wakes.push_back((listener.options.token, Readiness::READABLE));
+    }
+
+    fn enter_time_wait(&mut self, env: &mut Env<'_>, id: ConnId) {
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        if core::mem::replace(&mut entry.in_time_wait, true) {
+            return;
+        }
+        self.time_wait.push_back(id);
+        self.time_wait_count += 1;
+        while self.time_wait_count > env.config.tcp_max_tw_buckets as usize {
+            let Some(oldest) = self.time_wait.pop_front() else { break };
+            if self.connections.get(oldest).is_some_and(|entry| entry.in_time_wait) {
+                env.counters.tcp_ext_time_wait_overflow += 1;
+                self.with(env, oldest, Connection::expire_time_wait);
+                self.forget_time_wait(oldest);
+            }
+        }
+        while self.time_wait.front().is_some_and(|id| !self.connections.contains_key(*id)) {
+            self.time_wait.pop_front();
+        }
+    }
+
+    fn forget_time_wait(&mut self, id: ConnId) {
+        if let Some(entry) = self.connections.get_mut(id)
+            && core::mem::take(&mut entry.in_time_wait)
+        {
+            self.time_wait_count -= 1;
+        }
+    }
+
+    // --- segments ----------------------------------------------------------------------------------------------
+
+    /// A segment arrived for one of our addresses. `path_mtu` is asked only for a SYN.
+    pub fn input(
+        &mut self,
+        env: &mut Env<'_>,
+        flow: Flow,
+        segment: &Segment<'_>,
+        meta: SegmentMeta,
+        path_mtu: u32,
+    ) -> Reason {
+        let Some(&id) = self.demux.get(&flow) else {
+            return self.input_without_connection(env, flow, segment, path_mtu);
+        };
+        if let Owner::Embryo(listener) = self.connections[id].owner
+            && let Some(reason) = self.hold_back(env, listener, id, segment)
+        {
+            return reason;
+        }
+        let verdict = self.connections[id].conn.on_segment(env, segment, meta);
+        self.settle(env, id);
+        match verdict {
+            Verdict::Taken => Reason::Taken,
+            Verdict::Dropped(why) => Reason::Dropped(why),
+            Verdict::Reset(why) => {
+                self.reset(env, flow, segment);
+                Reason::Dropped(why)
+            }
+            Verdict::Reopen { iss_above } => self.reopen(env, id, segment, path_mtu, iss_above),
+        }
+    }
+
+    /// A segment that would finish a handshake is dropped while the accept queue is full (the SYN-ACK is sent again
+    /// and the peer tries again), and, with `TCP_DEFER_ACCEPT`, until it brings data.
+    fn hold_back(
+        &mut self,
+        env: &mut Env<'_>,
+        listener: ListenerId,
+        id: ConnId,
+        segment: &Segment<'_>,
+    ) -> Option<Reason> {
+        if segment.flags.intersects(Flags::SYN | Flags::RST) || !segment.flags.contains(Flags::ACK) {
+            return None;
+        }
+        let listener = self.listeners.get(listener)?;
+        if listener.is_full() {
+            env.counters.tcp_ext_listen_overflows += 1;
+            if env.config.tcp_abort_on_overflow {
+                self.reset(env, *self.connections[id].conn.flow(), segment);
+                self.remove(id);
+            }
+            return Some(Reason::Dropped(Drop::ListenerFull));
+        }
+        let defer = listener.options.defer_accept;
+        let age = env.now.since(self.connections[id].conn.opened_at());
+        (!defer.is_zero() && age < defer && segment.is_empty()).then_some(Reason::Dropped(Drop::Ignored))
+    }
+
+    /// RFC 9293 §3.10.7.1 and §3.10.7.2.
+    fn input_without_connection(
+        &mut self,
+        env: &mut Env<'_>,
+        flow: Flow,
+        segment: &Segment<'_>,
+        path_mtu: u32,
+    ) -> Reason {
+        if segment.flags.contains(Flags::RST) {
+            return Reason::Dropped(Drop::NoSocket);
+        }
+        let Some(listener) = self.find_listener(flow.local, flow.remote) else {
+            self.reset(env, flow, segment);
+            return Reason::Dropped(Drop::NoSocket);
+        };
+        if segment.flags.contains(Flags::ACK) {
+            self.reset(env, flow, segment);
+            return Reason::Dropped(Drop::AckInvalid);
+        }
+        // A SYN with FIN is nonsense that Linux drops too.
+        if !segment.flags.contains(Flags::SYN) || segment.flags.contains(Flags::FIN) {
+            return Reason::Dropped(Drop::Ignored);
+        }
+        self.accept_syn(env, listener, flow, segment, path_mtu, None)
+    }
+
+    fn accept_syn(
+        &mut self,
+        env: &mut Env<'_>,
+        listener: ListenerId,
+        flow: Flow,
+        segment: &Segment<'_>,
+        path_mtu: u32,
+        iss_above: Option<SeqNumber>,
+    ) -> Reason {
+        let options = &self.listeners[listener];
+        if options.is_full() {
+            env.counters.tcp_ext_listen_overflows += 1;
+        }
+        let no_room = self.connections.len() >= env.config.tcp_max_connections as usize;
+        if no_room || options.has_no_room_for_syn(env.config) {
+            env.counters.tcp_ext_listen_drops += 1;
+            return Reason::Dropped(Drop::ListenerFull);
+        }
+        let iss = self.isn.isn(env.now, &flow);
+        let iss = iss_above.map_or(iss, |floor| iss.max(floor));
+        let (settings, reuse_addr) = (options.options.settings.clone(), options.options.reuse_addr);
+        let offset = self.isn.timestamp_offset(&flow);
+        let conn = Connection::accept_syn(env, flow, iss, offset, segment, settings, path_mtu);
+        let id = self.insert(conn, flow, Owner::Embryo(listener), reuse_addr);
+        self.listeners[listener].embryos.insert(id);
+        self.settle(env, id);
+        Reason::Taken
+    }
+
+    /// A SYN that may open a new incarnation of a connection in TIME-WAIT (RFC 6191, RFC 9293 MAY-2), or one that
+    /// replaces a half-open connection.
+    fn reopen(
+        &mut self,
+        env: &mut Env<'_>,
+        id: ConnId,
+        segment: &Segment<'_>,
+        path_mtu: u32,
+        iss_above: SeqNumber,
+    ) -> Reason {
+        let flow = *self.connections[id].conn.flow();
+        let held = matches!(self.connections[id].owner, Owner::Socket(_));
+        let Some(listener) = self.find_listener(flow.local, flow.remote) else {
+            self.with(env, id, Connection::challenge);
+            return Reason::Dropped(Drop::ChallengedSyn);
+        };
+        env.counters.tcp_ext_tw_recycled += u64::from(self.connections[id].in_time_wait);
+        if held {
+            self.with(env, id, Connection::expire_time_wait);
+            self.unlink(id);
+        } else {
+            self.remove(id);
+        }
+        self.accept_syn(env, listener, flow, segment, path_mtu, Some(iss_above))
+    }
+
+    /// RFC 9293 §3.5.2, §3.10.7.1: a reset in answer to `segment`, never to a reset.
+    fn reset(&mut self, env: &mut Env<'_>, flow: Flow, segment: &Segment<'_>) {
+        if segment.flags.contains(Flags::RST) || self.replies.len() == MAX_REPLIES {
+            return;
+        }
+        env.counters.tcp_out_rsts += 1;
+        let reply = if segment.flags.contains(Flags::ACK) {
+            Reply { flow, seq: segment.ack, ack: SeqNumber(0), flags: Flags::RST }
+        } else {
+            Reply { flow, seq: SeqNumber(0), ack: segment.end(), flags: Flags::RST | Flags::ACK }
+        };
+        self.replies.push_back(reply);
+    }
+
+    /// The next segment that belongs to no connection.
+    pub fn pop_reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front()
+    }
+
+    /// An ICMP error that quotes a segment of ours. `false` when it quotes nothing in flight (RFC 5927 §4.1).
+    pub fn on_icmp(
+        &mut self,
+        env: &mut Env<'_>,
+        flow: Flow,
+        seq: SeqNumber,
+        error: (Errno, bool),
+        mtu: Option<u32>,
+    ) -> bool {
+        let Some(&id) = self.demux.get(&flow) else { return false };
+        self.with(env, id, |conn, env| conn.on_icmp(env, error.0, error.1, mtu, Some(seq))).unwrap_or(false)
+    }
+
+    // --- time, output, events ----------------------------------------------------------------------------------
+
+    /// Fires every deadline that has passed.
+    pub fn advance(&mut self, env: &mut Env<'_>) {
+        while let Some((at, id)) = self.timers.pop_due(env.now) {
+            let Some(entry) = self.connections.get_mut(id) else { continue };
+            if !entry.armed.fired(at) {
+                continue;
+            }
+            if entry.conn.deadline().is_some_and(|deadline| deadline <= env.now) {
+                entry.conn.on_timeout(env);
+            }
+            self.settle(env, id);
+        }
+    }
+
+    /// When to call [`Tcp::advance`] next at the latest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The connection whose turn it is to send, if any has something to send.
+    pub fn first_dirty(&mut self) -> Option<ConnId> {
+        while let Some(&id) = self.dirty.front() {
+            if self.connections.get(id).is_some_and(|entry| entry.conn.has_output()) {
+                return Some(id);
+            }
+            self.sent_all(id);
+        }
+        None
+    }
+
+    /// Is there a connection that may have something to send?
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty() || !self.replies.is_empty()
+    }
+
+    /// The first dirty connection has no more to send for now.
+    fn sent_all(&mut self, id: ConnId) {
+        self.dirty.pop_front();
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        entry.dirty = false;
+        self.timers.arm(&mut entry.armed, entry.conn.deadline(), id);
+        if entry.conn.state() == TcpState::Closed && entry.owner == Owner::Orphan {
+            self.remove(id);
+        }
+    }
+
+    /// The connection, to build its next segment. [`Tcp::sent`] must follow.
+    pub fn sender(&mut self, id: ConnId) -> &mut Connection {
+        &mut self.connections[id].conn
+    }
+
+    /// A segment of the connection was built: its timers moved, it may have changed state.
+    pub fn sent(&mut self, env: &mut Env<'_>, id: ConnId) {
+        self.settle(env, id);
+    }
+
+    /// The next socket that became ready for something, by its owner's name, and for what.
+    pub fn pop_wake(&mut self) -> Option<(u64, Readiness)> {
+        self.wakes.pop_front()
+    }
+}
