@@ -1,5 +1,6 @@
 //! Initial sequence numbers (RFC 6528, RFC 9293 §3.4.1).
 
+use super::Isn;
 use crate::base::{Instant, Key, Rng};
 use crate::trace::Flow;
 use crate::transport::ports::v6_octets;
@@ -19,16 +20,14 @@ impl IsnGenerator {
         IsnGenerator { key: rng.key(), origin: rng.next_u32() }
     }
 
-    /// The initial sequence number for a connection of this four-tuple that opens now.
-    pub fn isn(&self, now: Instant, flow: &Flow) -> SeqNumber {
+    /// The initial numbers for a connection of this four-tuple that opens now.
+    pub fn isn(&self, now: Instant, flow: &Flow) -> Isn {
         // RFC 9293 §3.4.1 (MUST-8, SHLD-1): ISN = M + F(localip, localport, remoteip, remoteport, secret).
         let clock = (now.as_micros() / 4) as u32;
-        SeqNumber(self.origin.wrapping_add(clock).wrapping_add(self.key.hash(&tuple(flow)) as u32))
-    }
-
-    /// Start of the timestamp clock towards this peer: unrelated between flows, constant for one (RFC 7323 §5.4).
-    pub fn timestamp_offset(&self, flow: &Flow) -> u32 {
-        (self.key.hash(&tuple(flow)) >> 32) as u32
+        let hash = self.key.hash(&tuple(flow));
+        let iss = SeqNumber(self.origin.wrapping_add(clock).wrapping_add(hash as u32));
+        // RFC 7323 §5.4: timestamp clocks of different flows are unrelated, that of one flow never jumps.
+        Isn { iss, ts_offset: (hash >> 32) as u32 }
     }
 }
 
@@ -54,15 +53,16 @@ mod tests {
     #[test]
     fn one_second_later_the_number_is_250000_higher() {
         let isn = IsnGenerator::new(&mut Rng::from_seed(1));
-        let early = isn.isn(Instant::from_nanos(7_000_000_000), &flow(80));
-        let late = isn.isn(Instant::from_nanos(8_000_000_000), &flow(80));
+        let early = isn.isn(Instant::from_nanos(7_000_000_000), &flow(80)).iss;
+        let late = isn.isn(Instant::from_nanos(8_000_000_000), &flow(80)).iss;
         assert_eq!(late.since(early), Some(250_000));
     }
 
     /// conformance: 9293-SHLD-1, 6528-3-formula
     #[test]
     fn tuples_and_secrets_change_the_number() {
-        let at = |seed, port| IsnGenerator::new(&mut Rng::from_seed(seed)).isn(Instant::ZERO, &flow(port));
+        let at =
+            |seed, port| IsnGenerator::new(&mut Rng::from_seed(seed)).isn(Instant::ZERO, &flow(port)).iss;
         assert_ne!(at(1, 80), at(1, 81));
         assert_ne!(at(1, 80), at(2, 80));
     }
@@ -73,7 +73,7 @@ mod tests {
         // For an attacker who sees the numbers of many tuples, the difference between neighbours must look random:
         // every difference new, and each of the 32 bits set about half of the time.
         let isn = IsnGenerator::new(&mut Rng::from_seed(5));
-        let numbers: Vec<u32> = (0..10_000).map(|port| isn.isn(Instant::ZERO, &flow(port)).0).collect();
+        let numbers: Vec<u32> = (0..10_000).map(|port| isn.isn(Instant::ZERO, &flow(port)).iss.0).collect();
         let differences: Vec<u32> = numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
         let distinct: std::collections::HashSet<&u32> = differences.iter().collect();
         assert!(distinct.len() > 9_990);

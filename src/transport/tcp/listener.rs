@@ -3,8 +3,8 @@
 //! A listener is not a connection: it holds none of the variables of one. Connections that have not finished the
 //! handshake belong to it by id; finished ones wait in the accept queue. Invariant: every id in either is live.
 
-use super::table::ConnId;
 use super::Settings;
+use super::table::ConnId;
 use crate::base::{Config, Duration};
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeSet, VecDeque};

@@ -40,6 +40,7 @@ enum Owner {
 struct Entry {
     conn: Connection,
     owner: Owner,
+    opened: Instant,
     armed: Armed,
     /// In the queue of connections with something to send?
     dirty: bool,
@@ -178,7 +179,8 @@ impl Tcp {
         if flow.local.port() == 0 {
             let Flow { local, remote } = flow;
             let demux = &self.demux;
-            let unused = |port| !demux.contains_key(&Flow { local: SocketAddr::new(local.ip(), port), remote });
+            let unused =
+                |port| !demux.contains_key(&Flow { local: SocketAddr::new(local.ip(), port), remote });
             let port = self.ports.choose_for(env.config, local.ip(), remote, unused);
             flow.local.set_port(port.ok_or(Errno::EADDRNOTAVAIL)?);
         }
@@ -186,10 +188,9 @@ impl Tcp {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let (token, reuse_addr) = socket;
-        let iss = self.isn.isn(env.now, &flow);
-        let conn = Connection::connect(env, flow, iss, self.isn.timestamp_offset(&flow), settings, path_mtu);
+        let conn = Connection::connect(env, flow, self.isn.isn(env.now, &flow), settings, path_mtu);
         env.counters.tcp_active_opens += 1;
-        let id = self.insert(conn, flow, Owner::Socket(token), reuse_addr);
+        let id = self.insert(env.now, conn, Owner::Socket(token), reuse_addr);
         self.settle(env, id);
         Ok(id)
     }
@@ -216,16 +217,16 @@ impl Tcp {
         self.orphan(id);
         if self.orphans > env.config.tcp_max_orphans as usize {
             env.counters.tcp_ext_abort_on_memory += 1;
-            self.with(env, id, Connection::abort_in);
+            self.with(env, id, Connection::abort);
         } else {
-            self.with(env, id, Connection::close_in);
+            self.with(env, id, Connection::close);
         }
     }
 
     /// Resets the connection and lets go of it.
     pub fn abort(&mut self, env: &mut Env<'_>, id: ConnId) {
         self.orphan(id);
-        self.with(env, id, Connection::abort_in);
+        self.with(env, id, Connection::abort);
     }
 
     fn orphan(&mut self, id: ConnId) {
@@ -264,10 +265,18 @@ impl Tcp {
         })
     }
 
-    fn insert(&mut self, conn: Connection, flow: Flow, owner: Owner, reuse_addr: bool) -> ConnId {
-        let armed = Armed::default();
-        let entry =
-            Entry { conn, owner, armed, dirty: false, linked: true, reuse_addr, in_time_wait: false };
+    fn insert(&mut self, now: Instant, conn: Connection, owner: Owner, reuse_addr: bool) -> ConnId {
+        let flow = conn.flow();
+        let entry = Entry {
+            conn,
+            owner,
+            opened: now,
+            armed: Armed::default(),
+            dirty: false,
+            linked: true,
+            reuse_addr,
+            in_time_wait: false,
+        };
         let id = self.connections.insert(entry);
         self.demux.insert(flow, id);
         self.ports.add_connection(flow.local, reuse_addr);
@@ -278,7 +287,7 @@ impl Tcp {
     fn unlink(&mut self, id: ConnId) {
         let Some(entry) = self.connections.get_mut(id) else { return };
         if core::mem::take(&mut entry.linked) {
-            let flow = *entry.conn.flow();
+            let flow = entry.conn.flow();
             self.ports.remove_connection(flow.local, entry.reuse_addr);
             self.demux.remove(&flow);
         }
@@ -353,7 +362,8 @@ impl Tcp {
             let Some(oldest) = self.time_wait.pop_front() else { break };
             if self.connections.get(oldest).is_some_and(|entry| entry.in_time_wait) {
                 env.counters.tcp_ext_time_wait_overflow += 1;
-                self.with(env, oldest, Connection::expire_time_wait);
+                // RFC 9293 §3.10.5: ABORT in TIME-WAIT frees it silently.
+                self.with(env, oldest, Connection::abort);
                 self.forget_time_wait(oldest);
             }
         }
@@ -398,7 +408,7 @@ impl Tcp {
                 self.reset(env, flow, segment);
                 Reason::Dropped(why)
             }
-            Verdict::Reopen { iss_above } => self.reopen(env, id, segment, path_mtu, iss_above),
+            Verdict::Reopen => self.reopen(env, id, segment, path_mtu),
         }
     }
 
@@ -418,13 +428,13 @@ impl Tcp {
         if listener.is_full() {
             env.counters.tcp_ext_listen_overflows += 1;
             if env.config.tcp_abort_on_overflow {
-                self.reset(env, *self.connections[id].conn.flow(), segment);
+                self.reset(env, self.connections[id].conn.flow(), segment);
                 self.remove(id);
             }
             return Some(Reason::Dropped(Drop::ListenerFull));
         }
         let defer = listener.options.defer_accept;
-        let age = env.now.since(self.connections[id].conn.opened_at());
+        let age = env.now.since(self.connections[id].opened);
         (!defer.is_zero() && age < defer && segment.is_empty()).then_some(Reason::Dropped(Drop::Ignored))
     }
 
@@ -472,12 +482,13 @@ impl Tcp {
             env.counters.tcp_ext_listen_drops += 1;
             return Reason::Dropped(Drop::ListenerFull);
         }
-        let iss = self.isn.isn(env.now, &flow);
-        let iss = iss_above.map_or(iss, |floor| iss.max(floor));
+        let mut isn = self.isn.isn(env.now, &flow);
+        if let Some(floor) = iss_above {
+            isn.iss = isn.iss.max(floor.add(1));
+        }
         let (settings, reuse_addr) = (options.options.settings.clone(), options.options.reuse_addr);
-        let offset = self.isn.timestamp_offset(&flow);
-        let conn = Connection::accept_syn(env, flow, iss, offset, segment, settings, path_mtu);
-        let id = self.insert(conn, flow, Owner::Embryo(listener), reuse_addr);
+        let conn = Connection::accept_syn(env, flow, isn, segment, settings, path_mtu);
+        let id = self.insert(env.now, conn, Owner::Embryo(listener), reuse_addr);
         self.listeners[listener].embryos.insert(id);
         self.settle(env, id);
         Reason::Taken
@@ -485,23 +496,19 @@ impl Tcp {
 
     /// A SYN that may open a new incarnation of a connection in TIME-WAIT (RFC 6191, RFC 9293 MAY-2), or one that
     /// replaces a half-open connection.
-    fn reopen(
-        &mut self,
-        env: &mut Env<'_>,
-        id: ConnId,
-        segment: &Segment<'_>,
-        path_mtu: u32,
-        iss_above: SeqNumber,
-    ) -> Reason {
-        let flow = *self.connections[id].conn.flow();
+    fn reopen(&mut self, env: &mut Env<'_>, id: ConnId, segment: &Segment<'_>, path_mtu: u32) -> Reason {
+        let conn = &self.connections[id].conn;
+        let (flow, view, iss_above) = (conn.flow(), conn.view(), conn.reopen_iss_floor());
         let held = matches!(self.connections[id].owner, Owner::Socket(_));
         let Some(listener) = self.find_listener(flow.local, flow.remote) else {
-            self.with(env, id, Connection::challenge);
+            let (seq, ack) = (SeqNumber(view.snd_nxt), SeqNumber(view.rcv_nxt));
+            self.replies.push_back(Reply { flow, seq, ack, flags: Flags::ACK });
             return Reason::Dropped(Drop::ChallengedSyn);
         };
         env.counters.tcp_ext_tw_recycled += u64::from(self.connections[id].in_time_wait);
         if held {
-            self.with(env, id, Connection::expire_time_wait);
+            self.with(env, id, Connection::abort);
+            self.forget_time_wait(id);
             self.unlink(id);
         } else {
             self.remove(id);
