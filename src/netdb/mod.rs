@@ -3,7 +3,9 @@
 mod error;
 pub mod hosts;
 mod inet;
+pub mod message;
 mod resolv_conf;
+pub mod resolver;
 pub mod services;
 
 pub use error::{GaiError, HostError};
