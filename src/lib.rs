@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod host;
+pub mod link;
 pub mod netdb;
 pub mod network;
 pub mod trace;

@@ -1,0 +1,304 @@
+//! The plain TUN device: one IP packet per system call, complete checksums, no segmentation offload.
+
+use super::interface::{Info, Kernel, LinkEvent, Monitor, Route};
+use super::plan::{Plan, Setup, Step, check_name};
+use super::{DeviceError, LinkError};
+use crate::wire::packet::{Link, RxMeta, TxPacket};
+use core::net::IpAddr;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::io::{self, IoSlice};
+
+const NODE: &str = "/dev/net/tun";
+
+/// A TUN interface with our end of it.
+#[derive(Debug)]
+pub struct Tun {
+    end: End,
+    name: String,
+    made: bool,
+    link: Link,
+    up: bool,
+    monitor: Option<Monitor>,
+}
+
+/// Who opened the descriptor.
+#[derive(Debug)]
+enum End {
+    Opened(tun_tap::Iface),
+    Given(OwnedFd),
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            // SAFETY: the descriptor belongs to `iface`, which lives as long as the borrow of `self`.
+            End::Opened(iface) => unsafe { BorrowedFd::borrow_raw(iface.as_raw_fd()) },
+            End::Given(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Tun {
+    /// Opens the interface that `setup` asks for, in the network namespace of the calling thread.
+    ///
+    /// Where no interface of that name exists it is made, set up, and removed by the kernel when this value is dropped
+    /// or the process ends. Where a TUN of that name exists (`ip tuntap add`), it is attached to and nothing is
+    /// configured or undone; it must be up and have a route to the stack's addresses.
+    ///
+    /// # Errors
+    /// [`LinkError`] names what is in the way and how to mend it.
+    pub fn open(setup: &Setup) -> Result<Tun, LinkError> {
+        setup.check()?;
+        let mut kernel = Kernel::open().map_err(LinkError::system("opening a netlink socket"))?;
+        refuse_clashes(&mut kernel, setup)?;
+        probe_node()?;
+        let wish = setup.name.as_deref().unwrap_or("tun%d");
+        let iface = tun_tap::Iface::without_packet_info(wish, tun_tap::Mode::Tun)
+            .map_err(|error| open_error(error, wish, &mut kernel))?;
+        let name = iface.name().to_owned();
+        let end = End::Opened(iface);
+        // An interface that we made just now is not persistent; one that waited for us is.
+        let made = flags_of(&end)? & libc::IFF_PERSIST == 0;
+        if made {
+            let plan = Plan { name: name.clone(), ..setup.plan() };
+            carry_out(&plan, &mut kernel)?;
+        }
+        let tun = Tun::new(end, name, made)?;
+        if !made {
+            tun.refuse_unusable(&mut kernel, setup)?;
+        }
+        Ok(tun)
+    }
+
+    /// Takes an already open TUN descriptor, attached to its interface with `IFF_TUN | IFF_NO_PI`. Nothing is
+    /// configured or undone. `mtu` is needed only where the interface is in another network namespace, where neither
+    /// its MTU nor its changes can be seen.
+    ///
+    /// # Errors
+    /// [`LinkError::BadFd`] when it is something else, [`LinkError::Missing`] when the MTU is needed.
+    pub fn from_fd(fd: OwnedFd, mtu: Option<u32>) -> Result<Tun, LinkError> {
+        let end = End::Given(fd);
+        let (name, flags) =
+            identity_of(&end).map_err(|_| LinkError::BadFd { why: "not attached to an interface" })?;
+        let why = match flags {
+            _ if flags & libc::IFF_TUN == 0 => "it is a TAP",
+            _ if flags & libc::IFF_NO_PI == 0 => "it has packet information, IFF_NO_PI is not set",
+            _ if flags & libc::IFF_VNET_HDR != 0 => "it has offload headers, IFF_VNET_HDR is set",
+            _ => "",
+        };
+        match (why, mtu) {
+            ("", None) => Tun::new(end, name, false),
+            ("", Some(mtu)) => {
+                prepare(&end)?;
+                Ok(Tun { end, name, made: false, link: Link::plain(mtu), up: true, monitor: None })
+            }
+            (why, _) => Err(LinkError::BadFd { why }),
+        }
+    }
+
+    fn new(end: End, name: String, made: bool) -> Result<Tun, LinkError> {
+        prepare(&end)?;
+        let system = LinkError::system("watching the interface");
+        let info = Kernel::open().and_then(|mut kernel| kernel.by_name(&name)).map_err(&system)?;
+        let Some(Info { index, .. }) = info else {
+            return Err(LinkError::Missing { name });
+        };
+        let Some(monitor) = Monitor::open(index).map_err(&system)? else {
+            return Err(LinkError::Missing { name });
+        };
+        let Info { mtu, up, .. } = monitor.info();
+        Ok(Tun { end, name, made, link: Link::plain(mtu), up, monitor: Some(monitor) })
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Did we make the interface, or was it there?
+    pub fn was_made(&self) -> bool {
+        self.made
+    }
+
+    /// Is the interface up, as far as was heard?
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    pub(super) fn link(&self) -> Link {
+        self.link
+    }
+
+    pub(super) fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, RxMeta)>, DeviceError> {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.end, &mut *buffer)) {
+            Ok(len) => Ok(Some((len, RxMeta::default()))),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(DeviceError::from_tun(errno)),
+        }
+    }
+
+    pub(super) fn send(&mut self, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
+        let parts = packet.parts.map(IoSlice::new);
+        match rustix::io::retry_on_intr(|| rustix::io::writev(&self.end, &parts)) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(DeviceError::from_tun(errno)),
+        }
+    }
+
+    pub(super) fn events_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.monitor.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(super) fn poll_link_event(&mut self) -> Option<LinkEvent> {
+        loop {
+            let event = self.monitor.as_mut()?.poll()?;
+            match event {
+                LinkEvent::Up => self.up = true,
+                LinkEvent::Down => self.up = false,
+                LinkEvent::MtuChanged(mtu) => self.link = Link::plain(mtu),
+                // Moved to another namespace it looks deleted from here; our end still works then.
+                LinkEvent::Deleted if identity_of(&self.end).is_ok() => {
+                    self.monitor = None;
+                    return None;
+                }
+                LinkEvent::Deleted => {}
+            }
+            return Some(event);
+        }
+    }
+
+    /// What must be in order on an interface that somebody else configured.
+    fn refuse_unusable(&self, kernel: &mut Kernel, setup: &Setup) -> Result<(), LinkError> {
+        if !self.up {
+            return Err(LinkError::Down { name: self.name.clone() });
+        }
+        let ours = self.monitor.as_ref().map(|monitor| monitor.info().index);
+        for address in setup.stack.iter().map(|cidr| cidr.address) {
+            let instead = match route(kernel, address)? {
+                Route::Through(index) if Some(index) == ours => continue,
+                Route::Through(index) => kernel.name_of(index),
+                Route::Local | Route::None => None,
+            };
+            return Err(LinkError::NoRoute { address, name: self.name.clone(), instead });
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+/// Is there an interface called `name` in this namespace?
+///
+/// # Errors
+/// [`LinkError::BadName`], or the system's answer.
+pub fn exists(name: &str) -> Result<bool, LinkError> {
+    check_name(name)?;
+    let found = Kernel::open().and_then(|mut kernel| kernel.by_name(name));
+    Ok(found.map_err(LinkError::system("looking for the interface"))?.is_some())
+}
+
+/// Refuses addresses that the kernel keeps for itself: packets for them would never come out of the interface.
+fn refuse_clashes(kernel: &mut Kernel, setup: &Setup) -> Result<(), LinkError> {
+    for address in setup.stack.iter().map(|cidr| cidr.address) {
+        if route(kernel, address)? == Route::Local {
+            return Err(LinkError::AddressClash { address, interface: kernel.holder_of(address) });
+        }
+    }
+    Ok(())
+}
+
+fn route(kernel: &mut Kernel, address: IpAddr) -> Result<Route, LinkError> {
+    kernel.route_to(address).map_err(LinkError::system("looking up a route"))
+}
+
+/// Opens the node once for nothing, to tell its errors from those of attaching.
+fn probe_node() -> Result<(), LinkError> {
+    match std::fs::OpenOptions::new().read(true).write(true).open(NODE) {
+        Ok(_) => Ok(()),
+        Err(source) => match source.raw_os_error() {
+            // The node may be there without the driver behind it.
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENXIO) => Err(LinkError::NoNode),
+            _ => Err(LinkError::NodeDenied { source }),
+        },
+    }
+}
+
+/// What the refusal of `TUNSETIFF` means.
+fn open_error(source: io::Error, name: &str, kernel: &mut Kernel) -> LinkError {
+    let name = name.to_owned();
+    match source.raw_os_error() {
+        // A persistent interface with an owner refuses others the same way; they lack the right too.
+        Some(libc::EPERM) => LinkError::NoRight,
+        Some(libc::EBUSY) => LinkError::Busy { name },
+        Some(libc::EINVAL) if matches!(kernel.by_name(&name), Ok(Some(_))) => LinkError::NotTun { name },
+        _ => LinkError::System { what: "attaching to the interface", source },
+    }
+}
+
+/// Carries out every step but the first, which opening the device has done.
+fn carry_out(plan: &Plan, kernel: &mut Kernel) -> Result<(), LinkError> {
+    let info = kernel.by_name(&plan.name).map_err(LinkError::system("looking for the interface"))?;
+    let Some(Info { index, .. }) = info else {
+        return Err(LinkError::Missing { name: plan.name.clone() });
+    };
+    for step in &plan.steps {
+        let done = match *step {
+            Step::Create => Ok(()),
+            Step::Mtu(mtu) => kernel.set_mtu(index, mtu),
+            Step::Queue(packets) => kernel.set_queue(index, packets),
+            // Without IPv6 in the kernel there is nothing to keep quiet.
+            Step::NoLinkLocal => kernel.set_no_link_local(index).or(Ok(())),
+            Step::Address(cidr) => kernel.add_address(index, cidr),
+            Step::Up => kernel.set_up(index, true),
+            Step::Route(cidr) => kernel.add_route(index, cidr),
+        };
+        done.map_err(|errno| step_error(plan, step, errno))?;
+    }
+    Ok(())
+}
+
+fn step_error(plan: &Plan, step: &Step, errno: Errno) -> LinkError {
+    match (step, errno) {
+        (_, Errno::PERM) => LinkError::NoRight,
+        (Step::Address(cidr), Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT)
+            if cidr.address.is_ipv6() =>
+        {
+            LinkError::Ipv6Off
+        }
+        _ => LinkError::Step { command: step.command(&plan.name), source: errno.into() },
+    }
+}
+
+/// Makes our end non-blocking and switches segmentation offload off: the mask belongs to the interface and would
+/// survive from whoever had it before.
+fn prepare(end: &End) -> Result<(), LinkError> {
+    rustix::io::ioctl_fionbio(end, true).map_err(LinkError::system("making the device non-blocking"))?;
+    // SAFETY: TUNSETOFFLOAD takes its argument by value and touches none of our memory.
+    let done = unsafe {
+        const OPERATION: rustix::ioctl::Opcode = libc::TUNSETOFFLOAD as rustix::ioctl::Opcode;
+        rustix::ioctl::ioctl(end, rustix::ioctl::IntegerSetter::<OPERATION>::new_usize(0))
+    };
+    done.map_err(LinkError::system("switching offload off"))
+}
+
+fn flags_of(end: &End) -> Result<i32, LinkError> {
+    identity_of(end).map(|(_, flags)| flags).map_err(LinkError::system("asking the device for its flags"))
+}
+
+/// Name and flags of the interface that the descriptor is attached to. `EBADFD` when it is gone.
+fn identity_of(end: &End) -> Result<(String, i32), Errno> {
+    // SAFETY: TUNGETIFF writes one `struct ifreq`, which is what the getter provides.
+    let request = unsafe {
+        const OPERATION: rustix::ioctl::Opcode = libc::TUNGETIFF as rustix::ioctl::Opcode;
+        rustix::ioctl::ioctl(end, rustix::ioctl::Getter::<OPERATION, libc::ifreq>::new())
+    }?;
+    let name: Vec<u8> = request.ifr_name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+    // SAFETY: TUNGETIFF fills the `flags` member of the union.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok((String::from_utf8_lossy(&name).into_owned(), i32::from(flags) & 0xffff))
+}
