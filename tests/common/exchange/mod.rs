@@ -1,0 +1,561 @@
+//! A dialogue with a host, segment by segment: what the peer sends, what the stack must answer, and nothing else.
+//!
+//! Drives the public [`Host`] only and reaches every state by playing the segments that lead there. Numbers are
+//! relative to each ISN (see [`text`](super::text)). Every packet passes the [`Checker`]; a packet that the script did
+//! not ask for fails the test, at the latest when the dialogue ends.
+
+mod icmp;
+mod setup;
+mod socket;
+
+use super::checker::Checker;
+use super::packet::{self, ACK, Body, Packet, SYN, Tcp, TcpOption};
+use super::text::{self, Isns, SegmentText};
+pub use setup::Setup;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+pub use tunstack::base::Config;
+use tunstack::base::{Duration, Instant};
+use tunstack::host::{Host, Readiness, RxMeta, SocketId};
+use tunstack::trace::{Event, EventKind, Sink};
+
+/// The octet at `position` of every stream that a peer sends; the first octet after the SYN has position 1.
+pub fn pattern(position: i64) -> u8 {
+    (position.rem_euclid(251)) as u8
+}
+
+/// One connection of the dialogue, as both ends number it.
+#[derive(Clone, Debug)]
+struct Flow {
+    local: SocketAddr,
+    remote: SocketAddr,
+    peer_isn: u32,
+    stack_isn: Option<u32>,
+    /// The window field that the peer sends unless the script says otherwise.
+    window: u16,
+    /// Did both SYNs carry timestamps?
+    stack_offered_ts: bool,
+    peer_offered_ts: bool,
+    /// TSval of the last segment from the stack.
+    last_ts: u32,
+    /// What the test wrote into the socket.
+    written: Vec<u8>,
+    /// Position up to which the test has read.
+    read: i64,
+}
+
+/// A scripted dialogue.
+pub struct Exchange {
+    pub host: Host,
+    pub now: Instant,
+    pub checker: Checker,
+    /// The listener, when the stack was opened passively.
+    pub listener: Option<SocketId>,
+    /// The socket that the calls below act on.
+    pub sock: Option<SocketId>,
+    /// Readiness events not looked at yet.
+    pub events: Vec<(SocketId, Readiness)>,
+    flows: Vec<Flow>,
+    current: usize,
+    outbox: VecDeque<(Instant, Packet)>,
+    log: Arc<Mutex<Vec<String>>>,
+    here: &'static Location<'static>,
+    batching: bool,
+}
+
+/// Puts what the host tells about its states and timers into the dialogue.
+struct Narrator(Arc<Mutex<Vec<String>>>);
+
+impl Sink for Narrator {
+    fn event(&mut self, event: &Event<'_>) {
+        let line = match &event.kind {
+            EventKind::Packet(_) => return, // the dialogue shows packets itself
+            EventKind::State { from, to, why, rfc } => format!("{from} -> {to}: {why} ({rfc})"),
+            EventKind::Timer { timer, attempt } => format!("timer: {timer}, attempt {attempt}"),
+            EventKind::Congestion { why, cwnd, ssthresh } => {
+                format!("{why}: cwnd {cwnd}, ssthresh {ssthresh}")
+            }
+            EventKind::Ended { error } => format!("ended: {}", error.unwrap_or("in good order")),
+        };
+        self.0.lock().expect("no panic while logging").push(format!("{:>14?}      . {line}", event.at));
+    }
+}
+
+impl Exchange {
+    /// The stack listens; nothing was said yet.
+    #[track_caller]
+    pub fn listening() -> Exchange {
+        Setup::new().listening()
+    }
+
+    /// The stack was connected to, with no option but MSS, and has accepted.
+    #[track_caller]
+    pub fn established() -> Exchange {
+        Setup::new().established()
+    }
+
+    /// The stack has called connect and its SYN is out.
+    #[track_caller]
+    pub fn connecting() -> Exchange {
+        Setup::new().connecting()
+    }
+
+    /// The stack has connected to the peer, with no option but MSS.
+    #[track_caller]
+    pub fn connected() -> Exchange {
+        Setup::new().connected()
+    }
+
+    // --- the peer ----------------------------------------------------------------------------------------------
+
+    /// The peer sends this segment.
+    #[track_caller]
+    pub fn peer(&mut self, text: &str) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        let spec = self.parse(text);
+        let tcp = self.build(&spec);
+        let flow = self.flow();
+        let bytes = packet::tcp(flow.remote.ip(), flow.local.ip(), &tcp);
+        self.deliver(&bytes, &text::show(&tcp, self.isns(false)));
+        self
+    }
+
+    /// The peer's segment as octets, for tests that change it before it goes.
+    #[track_caller]
+    pub fn peer_bytes(&mut self, text: &str) -> Vec<u8> {
+        let spec = self.parse(text);
+        let tcp = self.build(&spec);
+        packet::tcp(self.flow().remote.ip(), self.flow().local.ip(), &tcp)
+    }
+
+    /// These segments arrive in one read of the device: the stack sends only after the last.
+    #[track_caller]
+    pub fn peers(&mut self, texts: &[&str]) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        self.batching = true;
+        for text in texts {
+            self.peer(text);
+        }
+        self.batching = false;
+        self.drain();
+        self
+    }
+
+    /// Any packet arrives.
+    #[track_caller]
+    pub fn inject(&mut self, bytes: &[u8]) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        let text = match Packet::parse(bytes) {
+            Ok(packet) => self.show(&packet),
+            Err(why) => format!("{} octets ({why})", bytes.len()),
+        };
+        self.deliver(bytes, &text);
+        self
+    }
+
+    /// The window field that the peer sends from now on where the script gives none.
+    pub fn peer_window(&mut self, window: u16) -> &mut Exchange {
+        self.flow_mut().window = window;
+        self
+    }
+
+    /// Another connection of the dialogue: the same host and port of the stack, this port of the peer.
+    pub fn on_port(&mut self, port: u16) -> &mut Exchange {
+        match self.flows.iter().position(|flow| flow.remote.port() == port) {
+            Some(index) => self.current = index,
+            None => {
+                let mut flow = self.flows[0].clone();
+                flow.remote.set_port(port);
+                flow.peer_isn = flow.peer_isn.wrapping_add(0x0101_0000 * u32::from(port & 0xff));
+                (flow.stack_isn, flow.last_ts, flow.read) = (None, 0, 1);
+                (flow.stack_offered_ts, flow.peer_offered_ts) = (false, false);
+                flow.written.clear();
+                self.flows.push(flow);
+                self.current = self.flows.len() - 1;
+            }
+        }
+        self
+    }
+
+    /// A new connection on the same ports begins: the ISN that the stack chooses next is learned afresh.
+    pub fn again(&mut self, peer_isn: u32) -> &mut Exchange {
+        let flow = self.flow_mut();
+        (flow.stack_isn, flow.peer_isn, flow.read) = (None, peer_isn, 1);
+        (flow.stack_offered_ts, flow.peer_offered_ts) = (false, false);
+        flow.written.clear();
+        self
+    }
+
+    // --- the stack ---------------------------------------------------------------------------------------------
+
+    /// The stack must have sent exactly this next.
+    #[track_caller]
+    pub fn stack(&mut self, text: &str) -> Tcp {
+        self.step();
+        let spec = self.parse(text);
+        let Some((_, packet)) = self.outbox.pop_front() else {
+            self.fail(&format!("the stack sent nothing, expected  {text}"));
+        };
+        let Some(tcp) = packet.tcp().cloned() else {
+            self.fail(&format!("expected  {text}\n     got  {}", self.show(&packet)));
+        };
+        self.learn(&packet, &tcp);
+        if let Err(why) = self.matches(&spec, &packet, &tcp) {
+            self.fail(&format!(
+                "expected  {text}\n     got  {}\n          {why}",
+                text::show(&tcp, self.isns(true))
+            ));
+        }
+        tcp
+    }
+
+    /// Time passes until the stack sends something; it must be this. Gives the time that passed.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) -> Duration {
+        self.step();
+        self.nothing_pending();
+        let start = self.now;
+        while self.outbox.is_empty() {
+            match self.host.next_timeout() {
+                Some(deadline) => self.run_to(deadline.max(self.now)),
+                None => self.fail(&format!("the stack will never send anything, expected  {text}")),
+            }
+            if self.now.since(start) > Duration::from_secs(7 * 24 * 3600) {
+                self.fail(&format!("a week passed without  {text}"));
+            }
+        }
+        self.stack(text);
+        self.now.since(start)
+    }
+
+    /// The next packet of the stack, whatever it is.
+    #[track_caller]
+    pub fn next(&mut self) -> Packet {
+        self.step();
+        match self.outbox.pop_front() {
+            Some((_, packet)) => packet,
+            None => self.fail("the stack sent nothing"),
+        }
+    }
+
+    /// The next packet of the stack, if there is one.
+    pub fn try_next(&mut self) -> Option<Packet> {
+        self.outbox.pop_front().map(|(_, packet)| packet)
+    }
+
+    /// The stack has sent nothing else.
+    #[track_caller]
+    pub fn quiet(&mut self) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        self
+    }
+
+    /// The stack sends nothing for this long.
+    #[track_caller]
+    pub fn quiet_for(&mut self, time: Duration) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        self.run_to(self.now + time);
+        self.nothing_pending();
+        self
+    }
+
+    /// This long passes; the stack sends nothing before its end. What it sends then is for the script to expect.
+    #[track_caller]
+    pub fn after(&mut self, time: Duration) -> &mut Exchange {
+        self.step();
+        self.nothing_pending();
+        let end = self.now + time;
+        self.run_to(end);
+        if self.outbox.iter().any(|(at, _)| *at < end) {
+            self.nothing_pending();
+        }
+        self
+    }
+
+    /// Time passes and what the stack sends meanwhile is not looked at (the checker does).
+    #[track_caller]
+    pub fn skip(&mut self, time: Duration) -> &mut Exchange {
+        self.step();
+        self.run_to(self.now + time);
+        self.outbox.clear();
+        self
+    }
+
+    /// A link to nowhere: drops what the stack has sent and the script does not care for.
+    pub fn ignore(&mut self) -> &mut Exchange {
+        self.outbox.clear();
+        self
+    }
+
+    /// A remark in the dialogue.
+    pub fn note(&mut self, text: &str) -> &mut Exchange {
+        self.say(&format!("# {text}"));
+        self
+    }
+
+    // --- inside ------------------------------------------------------------------------------------------------
+
+    #[track_caller]
+    fn step(&mut self) {
+        self.here = Location::caller();
+    }
+
+    fn flow(&self) -> &Flow {
+        &self.flows[self.current]
+    }
+
+    fn flow_mut(&mut self) -> &mut Flow {
+        &mut self.flows[self.current]
+    }
+
+    /// ISNs as the sender sees them: ours when `stack` speaks.
+    fn isns(&self, stack: bool) -> Isns {
+        let (ours, theirs) = (self.flow().stack_isn.unwrap_or(0), self.flow().peer_isn);
+        if stack { Isns { sender: ours, other: theirs } } else { Isns { sender: theirs, other: ours } }
+    }
+
+    #[track_caller]
+    fn parse(&self, text: &str) -> SegmentText {
+        SegmentText::parse(text).unwrap_or_else(|why| self.fail(&why))
+    }
+
+    /// The peer's clock for timestamps: a tick per millisecond, from an arbitrary start.
+    pub fn peer_clock(&self) -> u32 {
+        1_000 + self.now.as_millis() as u32
+    }
+
+    fn build(&mut self, spec: &SegmentText) -> Tcp {
+        let isns = self.isns(false);
+        let clock = (self.peer_clock(), self.flow().last_ts);
+        let flow = &self.flows[self.current];
+        let options = match &spec.options {
+            Some(options) => text::options_to_send(options, isns, clock),
+            None if flow.peer_offered_ts && flow.stack_offered_ts && spec.flags & SYN == 0 => {
+                packet::write_options(&[
+                    TcpOption::Nop,
+                    TcpOption::Nop,
+                    TcpOption::Timestamps(clock.0, clock.1),
+                ])
+            }
+            None => Vec::new(),
+        };
+        let seq = spec.seq.on_wire(isns.sender);
+        let first = i64::from(seq.wrapping_sub(isns.sender) as i32) + i64::from(spec.flags & SYN != 0);
+        let payload = spec
+            .data
+            .clone()
+            .unwrap_or_else(|| (0..i64::from(spec.len)).map(|i| pattern(first + i)).collect());
+        if spec.flags & SYN != 0 {
+            let offered = text::has_timestamps(spec.options.as_deref().unwrap_or(&[]));
+            self.flow_mut().peer_offered_ts = offered;
+        }
+        let flow = self.flow();
+        Tcp {
+            src_port: flow.remote.port(),
+            dst_port: flow.local.port(),
+            seq,
+            ack: spec.ack.map_or(0, |ack| ack.on_wire(isns.other)),
+            flags: spec.flags,
+            window: spec.win.unwrap_or(flow.window),
+            urgent: spec.urg.unwrap_or(0),
+            options,
+            payload,
+        }
+    }
+
+    /// Takes from a segment of the stack what the dialogue must know to go on.
+    fn learn(&mut self, packet: &Packet, tcp: &Tcp) {
+        let flow = self.flow_mut();
+        if flow.local.port() == 0 {
+            flow.local = SocketAddr::new(packet.src, tcp.src_port);
+        }
+        let options = tcp.walk().unwrap_or_default();
+        let timestamps = options.iter().find_map(|option| match option {
+            TcpOption::Timestamps(value, _) => Some(*value),
+            _ => None,
+        });
+        if tcp.has(SYN) {
+            flow.stack_isn.get_or_insert(tcp.seq);
+            flow.stack_offered_ts = timestamps.is_some();
+        }
+        flow.last_ts = timestamps.unwrap_or(flow.last_ts);
+    }
+
+    fn matches(&self, spec: &SegmentText, packet: &Packet, tcp: &Tcp) -> Result<(), String> {
+        let flow = self.flow();
+        let isns = self.isns(true);
+        let ends = (SocketAddr::new(packet.src, tcp.src_port), SocketAddr::new(packet.dst, tcp.dst_port));
+        let unlike = |what: &str| Err(format!("the {what} differs"));
+        if ends != (flow.local, flow.remote) {
+            return Err(format!("it goes from {} to {}", ends.0, ends.1));
+        }
+        if tcp.flags != spec.flags {
+            return unlike("set of flags");
+        }
+        if tcp.seq != spec.seq.on_wire(isns.sender) {
+            return unlike("sequence number");
+        }
+        if tcp.payload.len() as u32 != spec.len {
+            return unlike("length");
+        }
+        if tcp.has(ACK) && spec.ack.map(|ack| ack.on_wire(isns.other)) != Some(tcp.ack) {
+            return unlike("acknowledgment");
+        }
+        if spec.win.is_some_and(|win| win != tcp.window) {
+            return unlike("window");
+        }
+        if spec.urg.is_some_and(|urg| urg != tcp.urgent) {
+            return unlike("urgent pointer");
+        }
+        if let Some(options) = &spec.options {
+            if !text::options_match(options, &tcp.walk()?, isns) {
+                return unlike("option list");
+            }
+        }
+        match &spec.data {
+            Some(data) if *data != tcp.payload => unlike("data"),
+            None if tcp.payload.is_empty() => Ok(()),
+            None => {
+                let start = tcp.seq.wrapping_sub(isns.sender).wrapping_sub(1) as usize;
+                match flow.written.get(start..start + tcp.payload.len()) {
+                    Some(written) if written == tcp.payload => Ok(()),
+                    _ => Err("the data is not what was written there".into()),
+                }
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    #[track_caller]
+    fn deliver(&mut self, bytes: &[u8], text: &str) {
+        self.say(&format!("peer  > {text}"));
+        self.checker.arrived(bytes);
+        self.host.receive(self.now, bytes, RxMeta::default());
+        if !self.batching {
+            self.drain();
+        }
+    }
+
+    /// Takes every output of the host, as its caller must after every input.
+    #[track_caller]
+    fn drain(&mut self) {
+        while let Some(packet) = self.host.transmit(self.now) {
+            let bytes = packet.to_vec();
+            let parsed = Packet::parse(&bytes);
+            let text = match &parsed {
+                Ok(packet) => self.show(packet),
+                Err(why) => format!("{} octets: {why}", bytes.len()),
+            };
+            self.say(&format!("stack < {text}"));
+            if let Err(fault) = self.checker.sent(self.now, &bytes) {
+                self.fail(&fault.to_string());
+            }
+            self.outbox.push_back((self.now, parsed.expect("the checker has seen it")));
+        }
+        while let Some(event) = self.host.poll_event() {
+            self.events.push((event.socket, event.readiness));
+        }
+        self.checker.settle();
+    }
+
+    /// Lets time pass, waking the host at each of its deadlines.
+    #[track_caller]
+    fn run_to(&mut self, end: Instant) {
+        let mut spins = 0;
+        while let Some(deadline) = self.host.next_timeout().filter(|deadline| *deadline <= end) {
+            spins = if deadline <= self.now { spins + 1 } else { 0 };
+            if spins > 100 {
+                self.fail(&format!(
+                    "the host asks again and again to be woken at {deadline:?}, and it is past that"
+                ));
+            }
+            self.now = self.now.max(deadline);
+            self.checker.acted();
+            self.host.advance(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// Calls the host as a user would and takes what it sends.
+    #[track_caller]
+    pub fn user<R>(&mut self, what: &str, call: impl FnOnce(&mut Host, Instant) -> R) -> R {
+        self.here = Location::caller();
+        self.nothing_pending();
+        self.say(&format!("user    {what}"));
+        self.checker.acted();
+        let result = call(&mut self.host, self.now);
+        self.drain();
+        result
+    }
+
+    #[track_caller]
+    fn nothing_pending(&mut self) {
+        if let Some((_, packet)) = self.outbox.pop_front() {
+            let text = self.show(&packet);
+            self.fail(&format!("the script does not expect  {text}"));
+        }
+    }
+
+    fn show(&self, packet: &Packet) -> String {
+        let (src, dst) = (packet.src, packet.dst);
+        match &packet.body {
+            Body::Tcp(tcp) => {
+                let ends = (SocketAddr::new(src, tcp.src_port), SocketAddr::new(dst, tcp.dst_port));
+                let flow = self.flow();
+                let unborn = flow.local.port() == 0;
+                let local = if unborn && ends.1 == flow.remote { ends.0 } else { flow.local };
+                match ends {
+                    ends if ends == (local, flow.remote) => {
+                        let mut isns = self.isns(true);
+                        if tcp.has(SYN) && flow.stack_isn.is_none() {
+                            isns.sender = tcp.seq;
+                        }
+                        text::show(tcp, isns)
+                    }
+                    ends if ends == (flow.remote, local) => text::show(tcp, self.isns(false)),
+                    _ => {
+                        format!("{} > {}: {}", ends.0, ends.1, text::show(tcp, Isns { sender: 0, other: 0 }))
+                    }
+                }
+            }
+            Body::Udp { src_port, dst_port, payload } => {
+                format!("{src}:{src_port} > {dst}:{dst_port}: UDP, {} octets", payload.len())
+            }
+            Body::Icmp { kind, code, payload, .. } => {
+                format!("{src} > {dst}: ICMP {kind}/{code}, {} octets", payload.len())
+            }
+            Body::Fragment => format!("{src} > {dst}: fragment {:?} of {}", packet.fragment, packet.id),
+            Body::Other => format!("{src} > {dst}: protocol {}", packet.protocol),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        let line = format!("{:>14?} {line}", self.now);
+        self.log.lock().expect("no panic while logging").push(line);
+    }
+
+    /// Ends the test with the whole dialogue.
+    #[track_caller]
+    pub fn fail(&self, why: &str) -> ! {
+        let log = self.log.lock().map(|log| log.join("\n")).unwrap_or_default();
+        panic!("\n{log}\n\n  at {}: {why}\n", Location::caller())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.outbox.is_empty() {
+            let text = self.outbox.iter().map(|(_, packet)| self.show(packet)).collect::<Vec<_>>().join("\n");
+            let log = self.log.lock().map(|log| log.join("\n")).unwrap_or_default();
+            panic!("\n{log}\n\n  after {}: the script ends, and nobody expected\n{text}\n", self.here);
+        }
+    }
+}

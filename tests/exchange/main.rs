@@ -1,0 +1,4 @@
+//! Scripted exchanges: one rule, one dialogue.
+
+#[path = "../common/mod.rs"]
+mod common;
