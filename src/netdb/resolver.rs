@@ -72,7 +72,7 @@ enum Failure {
     NoSuchName,
     NoData,
     FormatError,
-    ServerFailure,
+    Refused,
     Silence,
 }
 
@@ -274,7 +274,7 @@ impl Lookup {
         let failure = failure.unwrap_or(Failure::Silence);
         self.failures.add(failure);
         match failure {
-            Failure::NoSuchName | Failure::NoData | Failure::ServerFailure => self.next_name(),
+            Failure::NoSuchName | Failure::NoData | Failure::Refused => self.next_name(),
             // No server answers at all, or none understands: other names would fare no better.
             Failure::Silence => self.result = Some(Err(HostError::TryAgain)),
             Failure::FormatError => self.result = Some(Err(HostError::NoRecovery)),
@@ -308,7 +308,7 @@ impl Failure {
             | State::Streaming
             | State::Failed => {
                 if was_refused {
-                    Failure::ServerFailure
+                    Failure::Refused
                 } else {
                     Failure::Silence
                 }
@@ -321,7 +321,7 @@ impl Failure {
             Failure::NoSuchName => HostError::NotFound,
             Failure::NoData => HostError::NoData,
             Failure::FormatError => HostError::NoRecovery,
-            Failure::ServerFailure | Failure::Silence => HostError::TryAgain,
+            Failure::Refused | Failure::Silence => HostError::TryAgain,
         }
     }
 }
@@ -332,7 +332,7 @@ impl Failures {
             self.as_given = Some(failure.error());
         }
         self.no_data |= failure == Failure::NoData;
-        self.server_failure |= failure == Failure::ServerFailure;
+        self.server_failure |= failure == Failure::Refused;
         self.last = Some(failure.error());
     }
 
