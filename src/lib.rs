@@ -7,6 +7,7 @@ pub mod host;
 pub mod link;
 pub mod netdb;
 pub mod network;
+pub mod observe;
 pub mod trace;
 pub mod transport;
 pub mod wire;
