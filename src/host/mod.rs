@@ -6,19 +6,67 @@
 //! The socket calls are POSIX's in non-blocking form: they return at once, with `EAGAIN` or `EINPROGRESS` where a
 //! blocking call would wait, and the same error numbers as Linux otherwise. Waiting is the caller's business.
 
+mod calls;
+mod data;
+mod input;
+mod options;
+mod output;
+mod snapshot;
+mod sockets;
 mod types;
 
-use crate::base::Instant;
-pub use crate::base::io::{MsgFlags, PacketInfo, Readiness};
+use crate::base::{Duration, Instant, Pool, Rng};
+pub use crate::base::io::{MsgFlags, MtuDiscover, PacketInfo, Readiness};
 pub use crate::base::{Cidr, Config, Counters, Errno};
-use crate::trace::Sink;
+use crate::network::{Env, Network};
+use crate::trace::{Sink, Tracer};
+use crate::transport::datagram::Datagrams;
+use crate::transport::tcp::Tcp;
 pub use crate::transport::tcp::TcpInfo;
 pub use crate::wire::packet::*;
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
+use output::Scratch;
+pub use snapshot::SocketSnapshot;
+use sockets::Sockets;
+use std::collections::VecDeque;
 pub use types::*;
 
 /// A TCP/IP host.
-pub struct Host {}
+pub struct Host {
+    common: Common,
+    link: Link,
+    net: Network,
+    tcp: Tcp,
+    udp: Datagrams,
+    ping: Datagrams,
+    sockets: Sockets,
+    events: VecDeque<Event>,
+    scratch: Scratch,
+}
+
+/// What every protocol is lent.
+struct Common {
+    config: Config,
+    counters: Counters,
+    rng: Rng,
+    pool: Pool,
+    trace: Tracer,
+    challenge_budget: u32,
+    /// The second for which `challenge_budget` counts.
+    challenge_second: u64,
+}
+
+impl Common {
+    fn env(&mut self, now: Instant) -> Env<'_> {
+        let second = now.as_millis() / 1000;
+        if second != self.challenge_second {
+            self.challenge_second = second;
+            self.challenge_budget = self.config.tcp_challenge_ack_limit;
+        }
+        let Common { config, counters, rng, pool, trace, challenge_budget, challenge_second: _ } = self;
+        Env { now, config, counters, rng, pool, trace, challenge_budget }
+    }
+}
 
 /// Readiness that a socket gained. Edges only: once per change from not ready to ready, and again when more arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,205 +77,180 @@ pub struct Event {
     pub readiness: Readiness,
 }
 
-/// One line of `ss`: a socket at this moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SocketSnapshot {
-    /// The socket; `None` for connections that no socket holds any more.
-    pub id: Option<SocketId>,
-    /// Kind.
-    pub kind: Type,
-    /// State: an RFC name for TCP, `UNCONN` or `ESTAB` for datagram sockets.
-    pub state: &'static str,
-    /// Our end.
-    pub local: SocketAddr,
-    /// The other end.
-    pub remote: Option<SocketAddr>,
-    /// Octets waiting to be received (for a listener: connections waiting to be accepted).
-    pub recv_queue: u32,
-    /// Octets not acknowledged or not sent (for a listener: its backlog).
-    pub send_queue: u32,
-}
-
-#[allow(unused_variables, missing_docs)]
 impl Host {
     /// A host with these settings. All its randomness comes from `seed`: the same seed and the same calls give the
     /// same packets. Use a secret random seed on a real network.
     pub fn new(config: Config, seed: [u8; 16]) -> Host {
-        todo!()
+        let mut rng = Rng::new(seed);
+        Host {
+            link: Link::plain(1500),
+            net: Network::new(&mut rng),
+            tcp: Tcp::new(&mut rng),
+            udp: Datagrams::new(&mut rng),
+            ping: Datagrams::new(&mut rng),
+            sockets: Sockets::default(),
+            events: VecDeque::new(),
+            scratch: Scratch::default(),
+            common: Common {
+                challenge_budget: config.tcp_challenge_ack_limit,
+                challenge_second: 0,
+                config,
+                counters: Counters::default(),
+                rng,
+                pool: Pool::default(),
+                trace: Tracer::default(),
+            },
+        }
     }
 
-    // --- packets, time, events -------------------------------------------------------------------------------
+    // --- time and events ---------------------------------------------------------------------------------------
 
-    /// A packet arrived.
-    pub fn receive(&mut self, now: Instant, packet: &[u8], meta: RxMeta) {
-        todo!()
-    }
-    /// The next packet to send, if any. Call until `None` after every batch of input.
-    pub fn transmit(&mut self, now: Instant) -> Option<TxPacket<'_>> {
-        todo!()
-    }
     /// A deadline has passed.
     pub fn advance(&mut self, now: Instant) {
-        todo!()
+        let mut env = self.common.env(now);
+        self.net.advance(&mut env);
+        self.tcp.advance(&mut env);
+        self.collect_events();
     }
-    /// When to call `advance` next at the latest.
+
+    /// When to call [`Host::advance`] next at the latest. May be early, never late.
     pub fn next_timeout(&self) -> Option<Instant> {
-        todo!()
+        [self.net.next_timeout(), self.tcp.next_timeout()].into_iter().flatten().min()
     }
+
     /// The next readiness event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
-    }
-    /// Is there, as far as is known now, anything for `transmit` to send?
-    pub fn has_output(&self) -> bool {
-        todo!()
+        self.events.pop_front()
     }
 
-    // --- configuration ---------------------------------------------------------------------------------------
+    // --- configuration -----------------------------------------------------------------------------------------
 
+    /// The settings.
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.common.config
     }
+
+    /// The settings, to change them. Sockets take their defaults when they are made.
     pub fn config_mut(&mut self) -> &mut Config {
-        todo!()
+        &mut self.common.config
     }
+
+    /// What was counted so far.
     pub fn counters(&self) -> &Counters {
-        todo!()
+        &self.common.counters
     }
+
+    /// The counters, for the driver of a device to add what it alone sees.
     pub fn counters_mut(&mut self) -> &mut Counters {
-        todo!()
+        &mut self.common.counters
     }
+
     /// Sends the trace to `sink`, or switches it off.
     pub fn set_trace(&mut self, sink: Option<Box<dyn Sink>>) {
-        todo!()
+        self.common.trace.set(sink);
     }
-    /// Tells the host what its link can do; may change at any time (an MTU that was lowered takes effect at once).
+
+    /// Tells the host what its link can do. An MTU that was lowered takes effect at once.
     pub fn set_link(&mut self, now: Instant, link: Link) {
-        todo!()
+        let mtu_changed = self.link.mtu != link.mtu;
+        self.link = link;
+        self.net.set_link(link.mtu);
+        if mtu_changed {
+            let Host { common, net, tcp, .. } = self;
+            tcp.path_mtu_changed(&mut common.env(now), |remote| net.path_mtu(now, remote));
+        }
+        self.collect_events();
     }
+
+    /// The link as told last.
     pub fn link(&self) -> Link {
-        todo!()
+        self.link
     }
-    /// The link is gone for good: every socket ends with `error`.
+
+    /// The link is gone for good: every socket ends with `error`, and nothing is sent.
     pub fn fail_all(&mut self, now: Instant, error: Errno) {
-        todo!()
+        self.tcp.fail_all(&mut self.common.env(now), error);
+        self.udp.fail_all(error);
+        self.ping.fail_all(error);
+        self.collect_events();
     }
-    /// Adds an address with its on-link prefix. `EINVAL` for one that no host can have.
+
+    /// Adds an address with its on-link prefix.
+    ///
+    /// # Errors
+    /// `EINVAL` for one that no host can have, `EADDRINUSE` for one that is there.
     pub fn add_address(&mut self, cidr: Cidr) -> Result<(), Errno> {
-        todo!()
+        self.net.add_address(cidr)
     }
+
+    /// Takes an address away. Connections that use it keep it until they end.
+    ///
+    /// # Errors
+    /// `EADDRNOTAVAIL` when it is not there.
     pub fn remove_address(&mut self, cidr: Cidr) -> Result<(), Errno> {
-        todo!()
+        self.net.remove_address(cidr)
     }
+
+    /// All addresses, in the order they were added.
     pub fn addresses(&self) -> &[Cidr] {
-        todo!()
+        self.net.addresses()
     }
+
     /// Adds a route to `destination` through `gateway` (`None`: directly). `0.0.0.0/0` and `::/0` are default routes.
+    ///
+    /// # Errors
+    /// `EINVAL` when the gateway is none for this destination.
     pub fn add_route(&mut self, destination: Cidr, gateway: Option<IpAddr>) -> Result<(), Errno> {
-        todo!()
+        self.net.add_route(destination, gateway)
     }
+
     /// The default gateway of each family, if set.
     pub fn gateways(&self) -> (Option<IpAddr>, Option<IpAddr>) {
-        todo!()
+        self.net.gateways()
     }
-    /// The address that a packet to `destination` would be sent from. `ENETUNREACH` without a route.
+
+    /// The address that a packet to `destination` would be sent from.
+    ///
+    /// # Errors
+    /// `ENETUNREACH` without a route.
     pub fn source_for(&self, destination: IpAddr) -> Result<IpAddr, Errno> {
-        todo!()
+        self.net.source_for(destination)
     }
 
-    // --- sockets ---------------------------------------------------------------------------------------------
+    /// Largest packet to `destination` that is thought to arrive in one piece.
+    pub fn path_mtu(&self, now: Instant, destination: IpAddr) -> u32 {
+        self.net.path_mtu(now, destination)
+    }
 
-    pub fn socket(&mut self, domain: Domain, kind: Type) -> Result<SocketId, Errno> {
-        todo!()
+    /// Turns what the transports noted into events of sockets.
+    fn collect_events(&mut self) {
+        while let Some((token, readiness)) = self.tcp.pop_wake() {
+            self.push_event(sockets::from_token(token), readiness);
+        }
+        while let Some((token, readiness)) = self.udp.pop_wake().or_else(|| self.ping.pop_wake()) {
+            self.push_event(sockets::from_token(token), readiness);
+        }
     }
-    pub fn bind(&mut self, id: SocketId, local: SocketAddr) -> Result<(), Errno> {
-        todo!()
+
+    fn push_event(&mut self, socket: SocketId, readiness: Readiness) {
+        // One event per burst: the same socket again only adds to the event that waits already.
+        if let Some(last) = self.events.back_mut()
+            && last.socket == socket
+        {
+            last.readiness |= readiness;
+        } else {
+            self.events.push_back(Event { socket, readiness });
+        }
     }
-    pub fn listen(&mut self, now: Instant, id: SocketId, backlog: u32) -> Result<(), Errno> {
-        todo!()
+}
+
+impl core::fmt::Debug for Host {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Host").field("addresses", &self.addresses()).field("link", &self.link).finish()
     }
-    /// `EAGAIN` when no connection waits.
-    pub fn accept(&mut self, now: Instant, id: SocketId) -> Result<(SocketId, SocketAddr), Errno> {
-        todo!()
-    }
-    /// TCP: `EINPROGRESS` at first; once the socket is writable, `Opt::Error` tells how it went (a second call gives
-    /// `EALREADY` while pending, then 0 once, then `EISCONN`). Datagram sockets: sets the peer. `None` dissolves
-    /// (`AF_UNSPEC`).
-    pub fn connect(&mut self, now: Instant, id: SocketId, remote: Option<SocketAddr>) -> Result<(), Errno> {
-        todo!()
-    }
-    pub fn send(&mut self, now: Instant, id: SocketId, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
-        todo!()
-    }
-    pub fn recv(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        buf: &mut [u8],
-        flags: MsgFlags,
-    ) -> Result<Received, Errno> {
-        todo!()
-    }
-    /// A datagram to `to` (`None`: to the connected peer), with source, TTL and TOS from `info` where given.
-    pub fn send_to(
-        &mut self,
-        now: Instant,
-        id: SocketId,
-        data: &[u8],
-        to: Option<SocketAddr>,
-        info: PacketInfo,
-    ) -> Result<usize, Errno> {
-        todo!()
-    }
-    pub fn shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<(), Errno> {
-        todo!()
-    }
-    /// Ends the socket; a connection with `Linger(Some(ZERO))` or unread data is reset, others close in the
-    /// background. (A positive linger time is waited for by the caller, see [`Host::lingers`].)
-    pub fn close(&mut self, now: Instant, id: SocketId) -> Result<(), Errno> {
-        todo!()
-    }
-    /// Resets the connection and ends the socket.
-    pub fn abort(&mut self, now: Instant, id: SocketId) -> Result<(), Errno> {
-        todo!()
-    }
-    /// Has the socket data or a FIN that the peer has not acknowledged?
-    pub fn lingers(&self, id: SocketId) -> bool {
-        todo!()
-    }
-    pub fn set_option(&mut self, now: Instant, id: SocketId, option: Opt) -> Result<(), Errno> {
-        todo!()
-    }
-    pub fn option(&mut self, id: SocketId, name: OptName) -> Result<Opt, Errno> {
-        todo!()
-    }
-    pub fn local_addr(&self, id: SocketId) -> Result<SocketAddr, Errno> {
-        todo!()
-    }
-    pub fn peer_addr(&self, id: SocketId) -> Result<SocketAddr, Errno> {
-        todo!()
-    }
-    /// Everything the socket is ready for now.
-    pub fn readiness(&self, id: SocketId) -> Readiness {
-        todo!()
-    }
-    /// Octets that recv would return at once (`FIONREAD`).
-    pub fn bytes_readable(&self, id: SocketId) -> Result<usize, Errno> {
-        todo!()
-    }
-    /// Is the next octet to be received the one after the urgent mark (`SIOCATMARK`)?
-    pub fn at_mark(&self, id: SocketId) -> Result<bool, Errno> {
-        todo!()
-    }
-    pub fn domain(&self, id: SocketId) -> Result<(Domain, Type), Errno> {
-        todo!()
-    }
-    /// The connection behind a socket, as `getsockopt(TCP_INFO)`.
-    pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo, Errno> {
-        todo!()
-    }
-    /// All sockets and socketless connections, as `ss -a` lists them.
-    pub fn sockets(&self) -> Vec<SocketSnapshot> {
-        todo!()
-    }
+}
+
+/// How long `CORK` and the like may hold data is TCP's; this is only the unit that POSIX options use.
+const fn seconds(value: u32) -> Duration {
+    Duration::from_secs(value as u64)
 }
