@@ -5,7 +5,7 @@ use super::{Domain, Errno, Host, Shutdown, SocketId, Type};
 use crate::base::Instant;
 use crate::network::AddressKind;
 use crate::trace::{Flow, TcpState};
-use crate::transport::datagram::DatagramId;
+use crate::transport::datagram::{DatagramId, Datagrams};
 use crate::transport::ports::Binding;
 use crate::transport::tcp::{ConnId, ListenOptions, Settings};
 use core::net::{IpAddr, SocketAddr};
@@ -61,7 +61,9 @@ impl Host {
             Kind::Fresh(fresh) => {
                 let claim = claim(id, local.ip(), &socket.options);
                 let port = match local.port() {
-                    0 => tcp.ports.choose(&common.config, &mut common.rng, &claim).ok_or(Errno::EADDRINUSE)?,
+                    0 => {
+                        tcp.ports.choose(&common.config, &mut common.rng, &claim).ok_or(Errno::EADDRINUSE)?
+                    }
                     port if tcp.ports.is_free(port, &claim) => port,
                     _ => return Err(Errno::EADDRINUSE),
                 };
@@ -88,8 +90,11 @@ impl Host {
                 }
                 return Ok(());
             }
-            Kind::Fresh(fresh) if fresh.local.port() == 0 => self.bind(id, SocketAddr::new(socket.any(), 0))?,
             Kind::Fresh(_) => {}
+        }
+        if self.local_addr(id)?.port() == 0 {
+            let any = self.sockets.get(id)?.any();
+            self.bind(id, SocketAddr::new(any, 0))?;
         }
         let socket = self.sockets.get_mut(id)?;
         let Kind::Fresh(fresh) = &socket.kind else { return Err(Errno::EINVAL) };
@@ -152,16 +157,15 @@ impl Host {
     pub fn connect(&mut self, now: Instant, id: SocketId, remote: Option<SocketAddr>) -> Result<(), Errno> {
         let socket = self.sockets.get(id)?;
         match socket.kind {
-            Kind::Udp(key) => self.connect_datagram(id, key, remote),
-            Kind::Ping(key) => self.connect_datagram(id, key, remote),
+            Kind::Udp(_) | Kind::Ping(_) => self.connect_datagram(id, remote),
             Kind::Listener(_) => Err(Errno::EISCONN),
             Kind::Fresh(_) => match remote {
                 Some(remote) => self.connect_stream(now, id, remote),
                 None => Ok(()),
             },
             Kind::Connection { id: conn, progress, .. } => match remote {
-                Some(remote) => self.connect_again(now, id, conn, progress, remote),
-                None => self.disconnect(now, id, conn),
+                Some(_) => self.connect_again(now, id, conn, progress),
+                None => self.back_to_fresh(now, id),
             },
         }
     }
@@ -201,7 +205,6 @@ impl Host {
         id: SocketId,
         conn: ConnId,
         progress: Progress,
-        remote: SocketAddr,
     ) -> Result<(), Errno> {
         if progress == Progress::Connected {
             return Err(Errno::EISCONN);
@@ -212,7 +215,6 @@ impl Host {
             TcpState::Closed => {
                 let error = self.tcp.with(&mut self.common.env(now), conn, |conn, _| conn.take_error());
                 self.back_to_fresh(now, id)?;
-                let _ = remote;
                 Err(error.flatten().unwrap_or(Errno::ECONNABORTED))
             }
             _ => {
@@ -222,11 +224,6 @@ impl Host {
                 Ok(())
             }
         }
-    }
-
-    /// `connect` with `AF_UNSPEC` on a TCP socket: resets the connection; the socket can be used again.
-    fn disconnect(&mut self, now: Instant, id: SocketId, _conn: ConnId) -> Result<(), Errno> {
-        self.back_to_fresh(now, id)
     }
 
     /// The socket loses its connection and is as before `connect`, still bound if it was.
@@ -243,17 +240,13 @@ impl Host {
         Ok(())
     }
 
-    fn connect_datagram(
-        &mut self,
-        id: SocketId,
-        key: DatagramId,
-        remote: Option<SocketAddr>,
-    ) -> Result<(), Errno> {
+    fn connect_datagram(&mut self, id: SocketId, remote: Option<SocketAddr>) -> Result<(), Errno> {
+        let socket = self.sockets.get(id)?;
         let Some(remote) = remote else {
-            self.datagrams(id)?.0.dissolve(key);
+            let (table, key) = datagrams(socket, &mut self.udp, &mut self.ping).ok_or(Errno::EINVAL)?;
+            table.dissolve(key);
             return Ok(());
         };
-        let socket = self.sockets.get(id)?;
         let remote = socket.canonical(remote)?;
         let broadcast_allowed = socket.options.broadcast;
         match self.net.kind(remote.ip()) {
@@ -267,21 +260,22 @@ impl Host {
         }
         let source = self.net.source_for(remote.ip())?;
         self.autobind(id)?;
-        self.datagrams(id)?.0.connect(key, source, remote);
+        let socket = self.sockets.get(id)?;
+        let (table, key) = datagrams(socket, &mut self.udp, &mut self.ping).ok_or(Errno::EINVAL)?;
+        table.connect(key, source, remote);
         Ok(())
     }
 
     /// Gives a datagram socket a port if it has none.
     pub(super) fn autobind(&mut self, id: SocketId) -> Result<(), Errno> {
-        let any = self.sockets.get(id)?.any();
-        let Host { common, .. } = self;
-        let (config, mut rng) = (common.config.clone(), common.rng.clone());
-        let (table, key) = self.datagrams(id)?;
-        if table.get(key).is_some_and(|socket| socket.local.port() == 0) {
-            table.bind(&config, &mut rng, key, SocketAddr::new(any, 0)).map_err(|_| Errno::EAGAIN)?;
-            self.common.rng = rng;
+        let Host { common, sockets, udp, ping, .. } = self;
+        let socket = sockets.get(id)?;
+        let (table, key) = datagrams(socket, udp, ping).ok_or(Errno::EINVAL)?;
+        if table.get(key).is_some_and(|socket| socket.local.port() != 0) {
+            return Ok(());
         }
-        Ok(())
+        let local = SocketAddr::new(socket.any(), 0);
+        table.bind(&common.config, &mut common.rng, key, local).map_err(|_| Errno::EAGAIN)
     }
 
     /// `shutdown(2)`.
@@ -438,6 +432,19 @@ impl Host {
             Kind::Connection { id, .. } => self.tcp.get(id).ok_or(Errno::ENOTCONN),
             Kind::Fresh(_) | Kind::Listener(_) | Kind::Udp(_) | Kind::Ping(_) => Err(Errno::ENOTCONN),
         }
+    }
+}
+
+/// The table and key of a datagram socket.
+pub(super) fn datagrams<'a>(
+    socket: &Socket,
+    udp: &'a mut Datagrams,
+    ping: &'a mut Datagrams,
+) -> Option<(&'a mut Datagrams, DatagramId)> {
+    match socket.kind {
+        Kind::Udp(key) => Some((udp, key)),
+        Kind::Ping(key) => Some((ping, key)),
+        Kind::Fresh(_) | Kind::Listener(_) | Kind::Connection { .. } => None,
     }
 }
 

@@ -15,9 +15,9 @@ mod snapshot;
 mod sockets;
 mod types;
 
-use crate::base::{Duration, Instant, Pool, Rng};
 pub use crate::base::io::{MsgFlags, MtuDiscover, PacketInfo, Readiness};
 pub use crate::base::{Cidr, Config, Counters, Errno};
+use crate::base::{Duration, Instant, Pool, Rng};
 use crate::network::{Env, Network};
 use crate::trace::{Sink, Tracer};
 use crate::transport::datagram::Datagrams;

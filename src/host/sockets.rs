@@ -176,7 +176,9 @@ impl Socket {
     /// The address as the user sees it: on an IPv6 socket, IPv4 is IPv4-mapped.
     pub fn shown(&self, addr: SocketAddr) -> SocketAddr {
         match (self.domain, addr) {
-            (Domain::Inet6, SocketAddr::V4(v4)) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            (Domain::Inet6, SocketAddr::V4(v4)) => {
+                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
+            }
             (Domain::Inet | Domain::Inet6, _) => addr,
         }
     }

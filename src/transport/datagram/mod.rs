@@ -49,6 +49,8 @@ const ERROR_QUEUE: usize = 16;
 /// One datagram socket.
 #[derive(Debug)]
 pub struct Socket {
+    /// The owner's name for it.
+    pub token: u64,
     /// Our end; port 0 while unbound, address unspecified for any.
     pub local: SocketAddr,
     /// The address `bind` chose, to which dissolving a connection goes back.
@@ -103,10 +105,11 @@ impl Datagrams {
         }
     }
 
-    /// A fresh, unbound socket; `any` is the wildcard of its family.
-    pub fn open(&mut self, any: IpAddr, config: &Config) -> DatagramId {
+    /// A fresh, unbound socket; `token` is its owner's name for it, `any` the wildcard of its family.
+    pub fn open(&mut self, token: u64, any: IpAddr, config: &Config) -> DatagramId {
         let local = SocketAddr::new(any, 0);
         self.sockets.insert(Socket {
+            token,
             local,
             bound: local,
             remote: None,
@@ -131,6 +134,16 @@ impl Datagrams {
     /// The socket, to change its options.
     pub fn get_mut(&mut self, id: DatagramId) -> Option<&mut Socket> {
         self.sockets.get_mut(id)
+    }
+
+    /// Changes who may share its port and what it hears of errors.
+    pub fn set_flags(&mut self, id: DatagramId, flags: Flags) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.flags = flags;
+        self.ports.update(socket.local.port(), id, |binding| {
+            binding.reuse_addr = flags.reuse_addr;
+            binding.reuse_port = flags.reuse_port;
+        });
     }
 
     /// All of them.
@@ -267,10 +280,13 @@ impl Datagrams {
         true
     }
 
-    /// Ends the socket's traffic with `error` (the link is gone).
-    pub fn fail(&mut self, id: DatagramId, error: Errno) {
-        self.sockets[id].error = Some(error);
-        self.wake(id, Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE);
+    /// Every socket reports `error` from its next call (the link is gone).
+    pub fn fail_all(&mut self, error: Errno) {
+        let ids: Vec<DatagramId> = self.sockets.keys().collect();
+        for id in ids {
+            self.sockets[id].error = Some(error);
+            self.wake(id, Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE);
+        }
     }
 
     /// Shuts halves of a connected socket.
@@ -292,11 +308,11 @@ impl Datagrams {
         self.sockets[id].wakes |= readiness;
     }
 
-    /// The next socket that became ready for something, and for what.
-    pub fn pop_wake(&mut self) -> Option<(DatagramId, Readiness)> {
+    /// The next socket that became ready for something, by its owner's name, and for what.
+    pub fn pop_wake(&mut self) -> Option<(u64, Readiness)> {
         while let Some(id) = self.woken.pop() {
             if let Some(socket) = self.sockets.get_mut(id) {
-                return Some((id, core::mem::take(&mut socket.wakes)));
+                return Some((socket.token, core::mem::take(&mut socket.wakes)));
             }
         }
         None

@@ -11,7 +11,7 @@ fn addr(text: &str) -> SocketAddr {
 
 fn bound(table: &mut (Datagrams, Config, Rng), local: &str) -> DatagramId {
     let any = if local.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-    let id = table.0.open(addr(any).ip(), &table.1);
+    let id = table.0.open(1, addr(any).ip(), &table.1);
     table.0.bind(&table.1, &mut table.2, id, addr(local)).expect("free");
     id
 }
@@ -56,7 +56,7 @@ fn a_full_queue_refuses_and_reading_makes_room() {
     assert_eq!(socket.receive(true).expect("waiting").expect("a datagram").data.len(), 1000);
     socket.receive(false).expect("waiting");
     assert!(t.0.deliver(id, datagram(1000)));
-    assert_eq!(t.0.pop_wake(), Some((id, Readiness::READABLE)));
+    assert_eq!(t.0.pop_wake(), Some((1, Readiness::READABLE)));
     assert_eq!(t.0.pop_wake(), None, "one wake for the burst");
 }
 
@@ -89,7 +89,7 @@ fn a_broadcast_reaches_every_socket_on_the_port() {
     let mut t = table();
     let ids: Vec<DatagramId> = (0..2)
         .map(|_| {
-            let id = t.0.open(addr("0.0.0.0:0").ip(), &t.1);
+            let id = t.0.open(1, addr("0.0.0.0:0").ip(), &t.1);
             t.0.get_mut(id).expect("open").flags.reuse_addr = true;
             t.0.bind(&t.1, &mut t.2, id, addr("0.0.0.0:67")).expect("shared");
             id

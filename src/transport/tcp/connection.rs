@@ -159,6 +159,12 @@ impl Connection {
         todo!()
     }
 
+    /// The text of a segment that `next_segment` just built, again: `len` octets from `seq`. Empty pieces for a segment
+    /// without text. The host looks at it a second time, after the segment's headers are written.
+    pub fn payload(&self, seq: SeqNumber, len: usize) -> [&[u8]; 3] {
+        todo!()
+    }
+
     // --- user calls (non-blocking, Linux's error numbers) -------------------------------------------------------
 
     /// Queues data; returns how much was taken. Flags: `OOB`, `MORE`, `EOR`.
@@ -209,6 +215,10 @@ impl Connection {
     // --- questions -----------------------------------------------------------------------------------------------
 
     pub fn flow(&self) -> Flow {
+        todo!()
+    }
+    /// Largest payload of a segment at the moment (`TCP_MAXSEG` as read).
+    pub fn mss(&self) -> u32 {
         todo!()
     }
     pub fn settings(&self) -> &Settings {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub rcv_lowat: u32,
     /// Was the size of the receive buffer set by the user (then it is never tuned)?
     pub rcv_buf_locked: bool,
+    /// Was the size of the send buffer set by the user?
+    pub snd_buf_locked: bool,
     /// `TCP_WINDOW_CLAMP`; 0: none.
     pub window_clamp: u32,
     /// `TCP_NOTSENT_LOWAT`; u32::MAX: none.
@@ -72,6 +74,7 @@ impl Settings {
             rcv_buf: config.tcp_rmem[1],
             rcv_lowat: 1,
             rcv_buf_locked: false,
+            snd_buf_locked: false,
             window_clamp: 0,
             notsent_lowat: u32::MAX,
             tos: 0,

@@ -10,7 +10,7 @@ use super::{IsnGenerator, Settings};
 use crate::base::io::Readiness;
 use crate::base::timers::{Armed, Timers};
 use crate::base::{Errno, Instant, KeyedState, Rng};
-use crate::trace::{Drop, Flow, Reason, TcpState};
+use crate::trace::{Drop, Flow, Reason, TcpState, View};
 use crate::transport::Env;
 use crate::transport::ports::{Ports, ReuseRule};
 use crate::wire::seq::SeqNumber;
@@ -255,6 +255,26 @@ impl Tcp {
                 conn.set_path_mtu(env, mtu);
             });
         }
+    }
+
+    /// The key variables of the connection of this four-tuple.
+    pub fn view(&self, flow: &Flow) -> Option<View> {
+        self.demux.get(flow).map(|id| self.connections[*id].conn.view())
+    }
+
+    /// Checks everything that must hold at any time.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        for (id, entry) in &self.connections {
+            let flow = entry.conn.flow();
+            entry.conn.check_invariants().map_err(|what| format!("{flow:?}: {what}"))?;
+            if entry.linked != (self.demux.get(&flow) == Some(&id)) {
+                return Err(format!("{flow:?}: demultiplexing disagrees"));
+            }
+        }
+        Ok(())
     }
 
     /// All connections, with the name of the socket that holds each.

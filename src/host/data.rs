@@ -1,0 +1,266 @@
+//! Socket calls that move data.
+
+use super::calls::datagrams;
+use super::sockets::{Kind, Options};
+use super::{Errno, Host, MsgFlags, PacketInfo, Readiness, Received, SocketId};
+use crate::base::Instant;
+use crate::network::{AddressKind, Env, IpOut, Network};
+use crate::trace::{Flow, Why};
+use crate::transport::datagram::{Datagram, Datagrams};
+use crate::wire::{icmp, udp};
+use core::net::{IpAddr, SocketAddr};
+
+/// Largest UDP payload of each family (RFC 768, RFC 8200; no jumbograms).
+const MAX_UDP_V4: usize = 65_507;
+const MAX_UDP_V6: usize = 65_527;
+
+impl Host {
+    /// `send(2)`: queues stream data, or sends a datagram to the connected peer. Returns the octets taken.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is no room, `EPIPE` after `shutdown` or on a socket without a connection, and the
+    /// connection's error once.
+    pub fn send(&mut self, now: Instant, id: SocketId, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
+        let Host { common, tcp, sockets, .. } = self;
+        let result = match sockets.get_mut(id)?.kind {
+            Kind::Udp(_) | Kind::Ping(_) => {
+                return self.send_to(now, id, data, None, PacketInfo::default());
+            }
+            Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::EPIPE)),
+            Kind::Listener(_) => Err(Errno::EPIPE),
+            Kind::Connection { id: conn, .. } => {
+                let sent = tcp.with(&mut common.env(now), conn, |conn, env| conn.send(env, data, flags));
+                sent.unwrap_or(Err(Errno::EPIPE))
+            }
+        };
+        self.collect_events();
+        result
+    }
+
+    /// `recv(2)`, `recvfrom(2)`: takes stream data or one datagram. A length of 0 on a stream is its end.
+    ///
+    /// # Errors
+    /// `EAGAIN` when nothing waits, `ENOTCONN`, and the connection's or socket's error once.
+    pub fn recv(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        buf: &mut [u8],
+        flags: MsgFlags,
+    ) -> Result<Received, Errno> {
+        let Host { common, tcp, sockets, .. } = self;
+        let result = match sockets.get_mut(id)?.kind {
+            Kind::Udp(_) | Kind::Ping(_) => return self.recv_datagram(id, buf, flags),
+            Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::ENOTCONN)),
+            Kind::Listener(_) => Err(Errno::ENOTCONN),
+            Kind::Connection { id: conn, .. } => {
+                let read = tcp.with(&mut common.env(now), conn, |conn, env| conn.recv(env, buf, flags));
+                read.unwrap_or(Err(Errno::ENOTCONN)).map(|read| Received {
+                    len: read.len,
+                    flags: if read.oob { MsgFlags::OOB } else { MsgFlags::empty() },
+                    ..Received::default()
+                })
+            }
+        };
+        self.collect_events();
+        result
+    }
+
+    fn recv_datagram(&mut self, id: SocketId, buf: &mut [u8], flags: MsgFlags) -> Result<Received, Errno> {
+        let socket = self.sockets.get(id)?;
+        let (table, key) = datagrams(socket, &mut self.udp, &mut self.ping).ok_or(Errno::EINVAL)?;
+        let datagram = table.get_mut(key).ok_or(Errno::EBADF)?;
+        if flags.contains(MsgFlags::ERRQUEUE) {
+            let error = datagram.receive_error().ok_or(Errno::EAGAIN)?;
+            return Ok(Received {
+                from: Some(socket.shown(error.destination)),
+                flags: MsgFlags::ERRQUEUE,
+                error: Some((error.errno, error.reporter, error.kind)),
+                ..Received::default()
+            });
+        }
+        let Some(Datagram { from, info, data }) = datagram.receive(flags.contains(MsgFlags::PEEK))? else {
+            return Ok(Received::default());
+        };
+        let len = data.len().min(buf.len());
+        buf[..len].copy_from_slice(&data[..len]);
+        let cut = data.len() > buf.len();
+        Ok(Received {
+            len: if flags.contains(MsgFlags::TRUNC) { data.len() } else { len },
+            from: Some(socket.shown(from)),
+            flags: if cut { MsgFlags::TRUNC } else { MsgFlags::empty() },
+            info,
+            error: None,
+        })
+    }
+
+    /// `sendto(2)`, `sendmsg(2)`: a datagram to `to` (`None`: to the connected peer), with source, TTL and TOS from
+    /// `info` where given. On a stream socket `to` is ignored, as on Linux.
+    ///
+    /// # Errors
+    /// `EDESTADDRREQ` without a destination, `EMSGSIZE` when it does not fit, `EACCES` for a broadcast without
+    /// `Broadcast`, `ENETUNREACH`, `EINVAL` for port 0 or a source that is not ours, `ENOBUFS`.
+    pub fn send_to(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        info: PacketInfo,
+    ) -> Result<usize, Errno> {
+        let socket = self.sockets.get(id)?;
+        if !matches!(socket.kind, Kind::Udp(_) | Kind::Ping(_)) {
+            return self.send(now, id, data, MsgFlags::empty());
+        }
+        let to = match to {
+            Some(SocketAddr::V4(v4)) if !socket.options.v6_only => Some(SocketAddr::V4(v4)),
+            Some(addr) => Some(socket.canonical(addr)?),
+            None => None,
+        };
+        self.autobind(id)?;
+        let socket = self.sockets.get(id)?;
+        let is_ping = matches!(socket.kind, Kind::Ping(_));
+        let (table, key) = datagrams(socket, &mut self.udp, &mut self.ping).ok_or(Errno::EINVAL)?;
+        let datagram = table.get_mut(key).ok_or(Errno::EBADF)?;
+        let remote = to.or(datagram.remote).ok_or(Errno::EDESTADDRREQ)?;
+        datagram.check_send()?;
+        if remote.port() == 0 && !is_ping {
+            return Err(Errno::EINVAL);
+        }
+        let local = datagram.local;
+        let plan = Plan { options: &socket.options, local, remote, info };
+        let mut env = self.common.env(now);
+        if is_ping {
+            send_echo(&mut self.net, &mut env, &plan, data)?;
+        } else {
+            send_udp(&mut self.net, &mut env, &plan, data)?;
+        }
+        Ok(data.len())
+    }
+
+    /// Everything the socket is ready for now, as `poll(2)` says.
+    pub fn readiness(&self, id: SocketId) -> Readiness {
+        let Ok(socket) = self.sockets.get(id) else { return Readiness::ERROR };
+        let datagram =
+            |table: &Datagrams, key| table.get(key).map_or(Readiness::ERROR, |socket| socket.readiness());
+        match &socket.kind {
+            Kind::Fresh(fresh) => {
+                let mut ready = Readiness::WRITABLE | Readiness::HANGUP;
+                ready.set(Readiness::ERROR | Readiness::READABLE, fresh.error.is_some());
+                ready
+            }
+            Kind::Listener(key) => match self.tcp.listener(*key) {
+                Some(listener) if listener.waiting() > 0 => Readiness::READABLE,
+                Some(_) => Readiness::empty(),
+                None => Readiness::HANGUP,
+            },
+            Kind::Connection { id, .. } => {
+                self.tcp.get(*id).map_or(Readiness::HANGUP, |conn| conn.readiness())
+            }
+            Kind::Udp(key) => datagram(&self.udp, *key),
+            Kind::Ping(key) => datagram(&self.ping, *key),
+        }
+    }
+
+    /// Octets that recv would return at once (`FIONREAD`).
+    ///
+    /// # Errors
+    /// `EINVAL` on a listener, as on Linux.
+    pub fn bytes_readable(&self, id: SocketId) -> Result<usize, Errno> {
+        match &self.sockets.get(id)?.kind {
+            Kind::Fresh(_) => Ok(0),
+            Kind::Listener(_) => Err(Errno::EINVAL),
+            Kind::Connection { id, .. } => Ok(self.tcp.get(*id).map_or(0, |conn| conn.bytes_readable())),
+            Kind::Udp(key) => Ok(self.udp.get(*key).map_or(0, |socket| socket.bytes_readable())),
+            Kind::Ping(key) => Ok(self.ping.get(*key).map_or(0, |socket| socket.bytes_readable())),
+        }
+    }
+
+    /// Is the next octet to be received the one after the urgent mark (`SIOCATMARK`)?
+    ///
+    /// # Errors
+    /// `EINVAL` on anything but a connection.
+    pub fn at_mark(&self, id: SocketId) -> Result<bool, Errno> {
+        self.connection(id).map(|conn| conn.at_mark()).map_err(|_| Errno::EINVAL)
+    }
+}
+
+/// A datagram to be sent, as the socket and the call describe it.
+struct Plan<'a> {
+    options: &'a Options,
+    local: SocketAddr,
+    remote: SocketAddr,
+    info: PacketInfo,
+}
+
+impl Plan<'_> {
+    /// RFC 1122 §3.3.4.2: the source the user chose, or the one the network chooses.
+    fn source(&self, net: &Network) -> Result<IpAddr, Errno> {
+        let chosen = self.info.local.or(Some(self.local.ip())).filter(|addr| !addr.is_unspecified());
+        match chosen.map(|addr| (addr, net.kind(addr))) {
+            None => net.source_for(self.remote.ip()),
+            // Bound to a broadcast address or a group in order to receive: never a source (1122-3.2.1.3-bcast-src).
+            Some((_, AddressKind::Broadcast | AddressKind::Multicast)) => net.source_for(self.remote.ip()),
+            Some((addr, _)) if addr.is_ipv4() != self.remote.is_ipv4() => Err(Errno::ENETUNREACH),
+            Some((addr, AddressKind::Own | AddressKind::Loopback)) => Ok(addr),
+            Some((_, AddressKind::Remote | AddressKind::Unspecified)) => Err(Errno::EINVAL),
+        }
+    }
+
+    fn ip_out(&self, net: &Network, protocol: u8, why: Why) -> Result<IpOut, Errno> {
+        let group = match net.kind(self.remote.ip()) {
+            AddressKind::Broadcast if !self.options.broadcast => return Err(Errno::EACCES),
+            AddressKind::Unspecified => return Err(Errno::EADDRNOTAVAIL),
+            AddressKind::Multicast => true,
+            AddressKind::Broadcast | AddressKind::Own | AddressKind::Loopback | AddressKind::Remote => false,
+        };
+        let src = self.source(net)?;
+        let default_ttl = if group { self.options.multicast_ttl } else { self.options.ttl };
+        Ok(IpOut {
+            src,
+            dst: self.remote.ip(),
+            protocol,
+            ttl: self.info.ttl.unwrap_or(default_ttl),
+            tos: self.info.tos.unwrap_or(self.options.tos),
+            discover: self.options.mtu_discover,
+            multicast_loop: self.options.multicast_loop,
+            why,
+            flow: Some(Flow { local: SocketAddr::new(src, self.local.port()), remote: self.remote }),
+        })
+    }
+}
+
+fn send_udp(net: &mut Network, env: &mut Env<'_>, plan: &Plan<'_>, data: &[u8]) -> Result<(), Errno> {
+    let largest = if plan.remote.is_ipv4() { MAX_UDP_V4 } else { MAX_UDP_V6 };
+    if data.len() > largest {
+        return Err(Errno::EMSGSIZE);
+    }
+    let out = plan.ip_out(net, udp::PROTOCOL, Why::Datagram)?;
+    let mut header = udp::header(plan.local.port(), plan.remote.port(), data.len()).ok_or(Errno::EMSGSIZE)?;
+    udp::fill_checksum(&mut header, out.src, out.dst, data);
+    net.send(env, &out, &[&header, data])?;
+    env.counters.udp_out_datagrams += 1;
+    Ok(())
+}
+
+/// As Linux's ping sockets: the user gives an echo request, the socket puts its identifier and the checksum in.
+fn send_echo(net: &mut Network, env: &mut Env<'_>, plan: &Plan<'_>, data: &[u8]) -> Result<(), Errno> {
+    let (header, body) = data.split_first_chunk::<{ icmp::HEADER_LEN }>().ok_or(Errno::EINVAL)?;
+    let v4 = plan.remote.is_ipv4();
+    if header[0] != if v4 { 8 } else { 128 } || header[1] != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let seq = u16::from_be_bytes([header[6], header[7]]);
+    let out = plan.ip_out(net, if v4 { 1 } else { icmp::PROTOCOL_V6 }, Why::EchoRequest)?;
+    let kind = icmp::Kind::EchoRequest { id: plan.local.port(), seq };
+    let header = icmp::header(kind, out.src, out.dst, body).ok_or(Errno::EINVAL)?;
+    net.send(env, &out, &[&header, body])?;
+    if v4 {
+        env.counters.icmp_out_msgs += 1;
+        env.counters.icmp_out_echos += 1;
+    } else {
+        env.counters.icmp6_out_msgs += 1;
+        env.counters.icmp6_out_echos += 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Packets that arrive: from the network layer to the transport they are for.
+
+use super::{Host, PacketInfo, RxMeta};
+use crate::base::Instant;
+use crate::network::{AddressKind, Delivery, IcmpErrorKind, QuotedError, Verdict};
+use crate::trace::{Direction, Drop, EventKind, Flow, PacketEvent, Reason, View};
+use crate::transport::datagram::{Datagram, QueuedError};
+use crate::transport::tcp::SegmentMeta;
+use crate::wire::seq::SeqNumber;
+use crate::wire::tcp::Flags;
+use crate::wire::{tcp, udp};
+use core::net::SocketAddr;
+
+/// What is known about a packet once it was processed.
+struct Outcome {
+    reason: Reason,
+    flow: Option<Flow>,
+    before: Option<View>,
+}
+
+impl From<Reason> for Outcome {
+    fn from(reason: Reason) -> Outcome {
+        Outcome { reason, flow: None, before: None }
+    }
+}
+
+impl From<Drop> for Outcome {
+    fn from(drop: Drop) -> Outcome {
+        Reason::Dropped(drop).into()
+    }
+}
+
+impl Host {
+    /// A packet arrived.
+    pub fn receive(&mut self, now: Instant, packet: &[u8], meta: RxMeta) {
+        self.process(now, packet, meta, true);
+        self.collect_events();
+    }
+
+    /// A packet from the wire, or (`from_wire` false) from ourselves.
+    pub(super) fn process(&mut self, now: Instant, packet: &[u8], meta: RxMeta, from_wire: bool) {
+        let verdict = self.net.receive(&mut self.common.env(now), packet, meta.checksum_trusted, from_wire);
+        let outcome = match &verdict {
+            Verdict::Deliver(delivery) => match delivery.protocol {
+                tcp::PROTOCOL => self.deliver_tcp(now, delivery, meta),
+                udp::PROTOCOL => self.deliver_udp(now, delivery),
+                _ => self.deliver_echo_reply(delivery),
+            },
+            Verdict::IcmpError(quoted) => self.deliver_error(now, quoted),
+            Verdict::Done(reason) => (*reason).into(),
+        };
+        if self.common.trace.is_on() {
+            let bytes = match &verdict {
+                Verdict::Deliver(delivery) => &*delivery.packet,
+                Verdict::IcmpError(_) | Verdict::Done(_) => packet,
+            };
+            self.trace_arrival(now, bytes, meta, outcome);
+        }
+    }
+
+    fn trace_arrival(&mut self, now: Instant, bytes: &[u8], meta: RxMeta, outcome: Outcome) {
+        let Outcome { reason, flow, before } = outcome;
+        let after = flow.and_then(|flow| self.tcp.view(&flow));
+        let event = PacketEvent {
+            direction: Direction::In,
+            bytes: &[bytes],
+            segment_size: meta.segment_size,
+            reason,
+            before,
+            after,
+        };
+        self.common.trace.emit(now, flow, EventKind::Packet(event));
+    }
+
+    fn deliver_tcp(&mut self, now: Instant, delivery: &Delivery<'_>, meta: RxMeta) -> Outcome {
+        let Host { common, net, tcp, .. } = self;
+        let bytes = delivery.payload();
+        common.counters.tcp_in_segs += 1;
+        // RFC 9293 §3.9.2.3 (MUST-57): nothing sent to a group or to everybody opens a connection.
+        if !delivery.to.is_local() {
+            return Drop::BadDestination.into();
+        }
+        if !delivery.checksum_trusted && !tcp::verify(delivery.src, delivery.dst, bytes) {
+            common.counters.tcp_in_csum_errors += 1;
+            common.counters.tcp_in_errs += 1;
+            return Drop::TransportChecksum.into();
+        }
+        let Ok(segment) = tcp::parse(bytes) else {
+            common.counters.tcp_in_errs += 1;
+            return Drop::Malformed.into();
+        };
+        let flow = Flow {
+            local: SocketAddr::new(delivery.dst, segment.dst_port),
+            remote: SocketAddr::new(delivery.src, segment.src_port),
+        };
+        let before = if common.trace.is_on() { tcp.view(&flow) } else { None };
+        let path_mtu = if segment.flags.contains(Flags::SYN) { net.path_mtu(now, delivery.src) } else { 0 };
+        let meta = SegmentMeta { tos: delivery.tos, segment_size: meta.segment_size };
+        let reason = tcp.input(&mut common.env(now), flow, &segment, meta, path_mtu);
+        Outcome { reason, flow: Some(flow), before }
+    }
+
+    fn deliver_udp(&mut self, now: Instant, delivery: &Delivery<'_>) -> Outcome {
+        let Host { common, net, udp: table, .. } = self;
+        let bytes = delivery.payload();
+        let parsed = udp::parse(bytes).ok().filter(|datagram| datagram.dst_port != 0);
+        let Some(datagram) = parsed else {
+            common.counters.udp_in_errors += 1;
+            return Drop::Malformed.into();
+        };
+        if !delivery.checksum_trusted && !udp::verify(delivery.src, delivery.dst, bytes) {
+            common.counters.udp_in_csum_errors += 1;
+            common.counters.udp_in_errors += 1;
+            return Drop::TransportChecksum.into();
+        }
+        let local = SocketAddr::new(delivery.dst, datagram.dst_port);
+        let remote = SocketAddr::new(delivery.src, datagram.src_port);
+        let sockets = match delivery.to {
+            AddressKind::Broadcast | AddressKind::Multicast => table.find_all(local, remote),
+            AddressKind::Own | AddressKind::Loopback | AddressKind::Unspecified | AddressKind::Remote => {
+                table.find(local, remote).into_iter().collect()
+            }
+        };
+        let mut reason = Reason::Taken;
+        if sockets.is_empty() {
+            common.counters.udp_no_ports += 1;
+            // RFC 1122 §4.1.3.1: the sender is told (never about broadcasts and groups: the network sees to that).
+            net.send_error(&mut common.env(now), &delivery.packet, IcmpErrorKind::PortUnreachable);
+            reason = Reason::Dropped(Drop::NoSocket);
+        }
+        for socket in sockets {
+            let info = arrival(delivery);
+            let copy = Datagram { from: remote, info, data: datagram.payload.into() };
+            if table.deliver(socket, copy) {
+                common.counters.udp_in_datagrams += 1;
+            } else {
+                common.counters.udp_rcvbuf_errors += 1;
+                common.counters.udp_in_errors += 1;
+                reason = Reason::Dropped(Drop::QueueFull);
+            }
+        }
+        Outcome { reason, flow: Some(Flow { local, remote }), before: None }
+    }
+
+    fn deliver_echo_reply(&mut self, delivery: &Delivery<'_>) -> Outcome {
+        let message = delivery.payload();
+        let Some(&[high, low]) = message.get(4..6) else { return Drop::Truncated.into() };
+        let local = SocketAddr::new(delivery.dst, u16::from_be_bytes([high, low]));
+        let remote = SocketAddr::new(delivery.src, 0);
+        let flow = Some(Flow { local, remote });
+        let Some(socket) = self.ping.find(local, remote) else {
+            return Outcome { reason: Reason::Dropped(Drop::NoSocket), flow, before: None };
+        };
+        let datagram = Datagram { from: remote, info: arrival(delivery), data: message.into() };
+        let reason = match self.ping.deliver(socket, datagram) {
+            true => Reason::Taken,
+            false => Reason::Dropped(Drop::QueueFull),
+        };
+        Outcome { reason, flow, before: None }
+    }
+
+    /// An ICMP error goes to the socket that sent what it quotes; what quotes nothing of ours is not believed.
+    fn deliver_error(&mut self, now: Instant, quoted: &QuotedError<'_>) -> Outcome {
+        let Some((ports, rest)) = quoted.transport.split_first_chunk::<4>() else {
+            return Drop::Truncated.into();
+        };
+        let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+        let mut flow = Flow {
+            local: SocketAddr::new(quoted.src, port(0)),
+            remote: SocketAddr::new(quoted.dst, port(2)),
+        };
+        let before = if self.common.trace.is_on() { self.tcp.view(&flow) } else { None };
+        let known = match (quoted.protocol, rest.first_chunk::<4>()) {
+            (tcp::PROTOCOL, Some(seq)) => {
+                let seq = SeqNumber(u32::from_be_bytes(*seq));
+                let error = (quoted.error, quoted.hard);
+                let mtu = quoted.mtu.map(|mtu| mtu.min(self.link.mtu));
+                self.tcp.on_icmp(&mut self.common.env(now), flow, seq, error, mtu)
+            }
+            (udp::PROTOCOL, _) => self.udp.on_icmp(&flow, quoted.hard, queued(quoted, flow.remote)),
+            (1 | 58, Some(&[high, low, ..])) => {
+                flow.local.set_port(u16::from_be_bytes([high, low]));
+                flow.remote.set_port(0);
+                self.ping.on_icmp(&flow, quoted.hard, queued(quoted, flow.remote))
+            }
+            _ => false,
+        };
+        if !known {
+            self.common.counters.icmp_in_stale += 1;
+            return Outcome { reason: Reason::Dropped(Drop::IcmpStale), flow: Some(flow), before };
+        }
+        if let Some(mtu) = quoted.mtu {
+            self.net.learn_path_mtu(&mut self.common.env(now), quoted.dst, mtu);
+        }
+        Outcome { reason: Reason::Taken, flow: Some(flow), before }
+    }
+}
+
+fn arrival(delivery: &Delivery<'_>) -> PacketInfo {
+    PacketInfo { local: Some(delivery.dst), ttl: Some(delivery.ttl), tos: Some(delivery.tos) }
+}
+
+fn queued(quoted: &QuotedError<'_>, destination: SocketAddr) -> QueuedError {
+    QueuedError {
+        errno: quoted.error,
+        reporter: quoted.from,
+        kind: (quoted.icmp_type, quoted.icmp_code),
+        destination,
+    }
+}

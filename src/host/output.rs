@@ -1,0 +1,232 @@
+//! Packets that leave: finished ones of the network layer, and TCP segments built at the moment they go.
+
+use super::{Host, RxMeta, TxMeta, TxPacket};
+use crate::base::Instant;
+use crate::base::io::MtuDiscover;
+use crate::network::{Env, IpOut, Network};
+use crate::trace::{Direction, EventKind, Flow, PacketEvent, Reason, View, Why};
+use crate::transport::tcp::{ConnId, Limits, Outgoing, Reply};
+use crate::wire::seq::SeqNumber;
+use crate::wire::tcp::{self, Options, Segment};
+use std::collections::VecDeque;
+
+/// Room for an IPv6 and a TCP header of the largest size.
+const HEADERS: usize = 40 + tcp::MAX_HEADER_LEN;
+
+/// Segments to ourselves that may wait at once.
+const LOOPBACK_QUEUE: usize = 4096;
+
+/// Where the packet that is lent to the caller lives until the next call.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    packet: Vec<u8>,
+    headers: [u8; HEADERS],
+    loopback: VecDeque<Vec<u8>>,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch { packet: Vec::new(), headers: [0; HEADERS], loopback: VecDeque::new() }
+    }
+}
+
+/// The packet that was chosen, by value, so that the choice can be repeated before anything is lent.
+enum Chosen {
+    /// It is in `scratch.packet`.
+    Whole,
+    /// Headers are in `scratch.headers`, the text is in the connection's send buffer.
+    Segment { id: ConnId, headers: usize, seq: SeqNumber, len: usize, meta: TxMeta },
+}
+
+impl Host {
+    /// The next packet to send, if any. Call until `None` after every batch of input. Packets to ourselves go round
+    /// inside.
+    pub fn transmit(&mut self, now: Instant) -> Option<TxPacket<'_>> {
+        match self.choose(now)? {
+            Chosen::Whole => {
+                Some(TxPacket { parts: [&self.scratch.packet, &[], &[], &[]], meta: TxMeta::default() })
+            }
+            Chosen::Segment { id, headers, seq, len, meta } => {
+                let [a, b, c] = self.tcp.get(id).map_or([&[][..]; 3], |conn| conn.payload(seq, len));
+                Some(TxPacket { parts: [&self.scratch.headers[..headers], a, b, c], meta })
+            }
+        }
+    }
+
+    /// Is there, as far as is known now, anything for [`Host::transmit`] to send? May be true once too often.
+    pub fn has_output(&self) -> bool {
+        self.net.has_output() || self.tcp.has_dirty() || !self.scratch.loopback.is_empty()
+    }
+
+    fn choose(&mut self, now: Instant) -> Option<Chosen> {
+        loop {
+            if let Some(packet) = self.scratch.loopback.pop_front() {
+                self.process(now, &packet, TRUSTED, false);
+                self.net.recycle(packet);
+                self.collect_events();
+                continue;
+            }
+            if let Some(packet) = self.net.pop_output() {
+                self.trace_departure(now, &packet.bytes, packet.why, packet.flow);
+                if packet.loopback {
+                    self.scratch.loopback.push_back(packet.bytes);
+                    continue;
+                }
+                let used = core::mem::replace(&mut self.scratch.packet, packet.bytes);
+                self.net.recycle(used);
+                return Some(Chosen::Whole);
+            }
+            if let Some(reply) = self.tcp.pop_reply() {
+                self.send_reply(now, reply);
+                continue;
+            }
+            let id = self.tcp.first_dirty()?;
+            if let Some(chosen) = self.build_segment(now, id) {
+                return Some(chosen);
+            }
+        }
+    }
+
+    fn trace_departure(&mut self, now: Instant, bytes: &[u8], why: Why, flow: Option<Flow>) {
+        if self.common.trace.is_on() {
+            let reason = Reason::Sent(why);
+            let (direction, bytes) = (Direction::Out, &[bytes][..]);
+            let event = PacketEvent { direction, bytes, segment_size: 0, reason, before: None, after: None };
+            self.common.trace.emit(now, flow, EventKind::Packet(event));
+        }
+    }
+
+    /// A segment that belongs to no connection goes through the network layer like a datagram.
+    fn send_reply(&mut self, now: Instant, reply: Reply) {
+        let Reply { flow, seq, ack, flags } = reply;
+        let segment = Segment {
+            src_port: flow.local.port(),
+            dst_port: flow.remote.port(),
+            seq,
+            ack,
+            flags,
+            window: 0,
+            urgent: 0,
+            options: Options::default(),
+            payload: &[],
+        };
+        let (src, dst) = (flow.local.ip(), flow.remote.ip());
+        let mut header = [0; tcp::MAX_HEADER_LEN];
+        let len = tcp::emit_header(&mut header, &segment);
+        tcp::fill_checksum(&mut header[..len], src, dst, &[]);
+        let out = IpOut {
+            src,
+            dst,
+            protocol: tcp::PROTOCOL,
+            ttl: self.common.config.ip_default_ttl.min(255) as u8,
+            tos: 0,
+            discover: MtuDiscover::Want,
+            multicast_loop: false,
+            why: if flags.contains(tcp::Flags::RST) { Why::Reset } else { Why::Challenge },
+            flow: Some(flow),
+        };
+        // A full queue drops it: the peer asks again.
+        let _ = self.net.send(&mut self.common.env(now), &out, &[&header[..len]]);
+    }
+
+    /// The next segment of a connection; `None` when it has none after all, or it went to ourselves.
+    fn build_segment(&mut self, now: Instant, id: ConnId) -> Option<Chosen> {
+        let link = self.link;
+        let Host { common, net, tcp, scratch, .. } = self;
+        let flow = tcp.get(id)?.flow();
+        let local = net.is_local(flow.remote.ip());
+        // The device cuts super-segments; ourselves we have no need of them, the loopback MTU is large.
+        let max_payload =
+            if local || link.max_packet <= link.mtu { 0 } else { link.max_packet - HEADERS as u32 };
+        let complete = local || !link.checksum_offload;
+        let mut env = common.env(now);
+        let Some(out) = tcp.sender(id).next_segment(&mut env, &Limits { max_payload }) else {
+            tcp.sent(&mut env, id);
+            return None;
+        };
+        let (seq, why, before, segment_size) = (out.seq, out.why, out.before, out.segment_size);
+        let len = out.payload.iter().map(|part| part.len()).sum();
+        let (headers, meta) = write_headers(net, &mut env, &mut scratch.headers, &flow, &out, complete);
+        tcp.sent(&mut env, id);
+        let text = self.tcp.get(id).map_or([&[][..]; 3], |conn| conn.payload(seq, len));
+        let parts = [&self.scratch.headers[..headers], text[0], text[1], text[2]];
+        if self.common.trace.is_on() {
+            let view = self.tcp.get(id).map(|conn| conn.view());
+            let event = segment_event(&parts, segment_size, why, before, view);
+            self.common.trace.emit(now, Some(flow), EventKind::Packet(event));
+        }
+        if !local {
+            return Some(Chosen::Segment { id, headers, seq, len, meta });
+        }
+        if self.scratch.loopback.len() < LOOPBACK_QUEUE {
+            let packet = parts.concat();
+            self.scratch.loopback.push_back(packet);
+        } else {
+            self.common.counters.loopback_drops += 1;
+        }
+        None
+    }
+}
+
+/// What a packet of our own brings along: nothing could have damaged it.
+const TRUSTED: RxMeta = RxMeta { checksum_trusted: true, segment_size: 0 };
+
+fn segment_event<'a>(
+    parts: &'a [&'a [u8]],
+    segment_size: u16,
+    why: Why,
+    before: Option<View>,
+    after: Option<View>,
+) -> PacketEvent<'a> {
+    let reason = Reason::Sent(why);
+    PacketEvent { direction: Direction::Out, bytes: parts, segment_size, reason, before, after }
+}
+
+fn write_headers(
+    net: &mut Network,
+    env: &mut Env<'_>,
+    buf: &mut [u8; HEADERS],
+    flow: &Flow,
+    out: &Outgoing<'_>,
+    complete: bool,
+) -> (usize, TxMeta) {
+    let (src, dst) = (flow.local.ip(), flow.remote.ip());
+    let segment = Segment {
+        src_port: flow.local.port(),
+        dst_port: flow.remote.port(),
+        seq: out.seq,
+        ack: out.ack,
+        flags: out.flags,
+        window: out.window,
+        urgent: out.urgent,
+        options: out.options.clone(),
+        payload: &[],
+    };
+    let payload_len: usize = out.payload.iter().map(|part| part.len()).sum();
+    let mut header = [0; tcp::MAX_HEADER_LEN];
+    let tcp_len = tcp::emit_header(&mut header, &segment);
+    let header = &mut header[..tcp_len];
+    if complete {
+        tcp::fill_checksum(header, src, dst, &out.payload);
+    } else {
+        tcp::fill_pseudo_checksum(header, src, dst, payload_len);
+    }
+    let ip = IpOut {
+        src,
+        dst,
+        protocol: tcp::PROTOCOL,
+        ttl: out.ttl,
+        tos: out.tos,
+        discover: if out.dont_fragment { MtuDiscover::Do } else { MtuDiscover::Dont },
+        multicast_loop: false,
+        why: out.why,
+        flow: Some(*flow),
+    };
+    let mut ip_header = [0; 40];
+    let ip_len = net.write_header(env, &ip, tcp_len + payload_len, &mut ip_header);
+    buf[..ip_len].copy_from_slice(&ip_header[..ip_len]);
+    buf[ip_len..ip_len + tcp_len].copy_from_slice(header);
+    // The checksum field of a TCP header is at octet 16.
+    let checksum = (!complete).then_some((ip_len as u16, 16));
+    (ip_len + tcp_len, TxMeta { checksum, segment_size: out.segment_size })
+}
