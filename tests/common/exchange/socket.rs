@@ -188,7 +188,7 @@ impl Exchange {
 
     #[track_caller]
     pub fn info(&self) -> TcpInfo {
-        self.host.tcp_info(self.id()).unwrap_or_else(|e| self.fail(&format!("tcp_info gave {e}")))
+        self.host.tcp_info(self.now, self.id()).unwrap_or_else(|e| self.fail(&format!("tcp_info gave {e}")))
     }
 
     /// The retransmission timeout in force.
