@@ -5,8 +5,10 @@
 pub mod checker;
 pub mod exchange;
 pub mod packet;
+pub mod pair;
 pub mod ranges;
 pub mod text;
+pub mod wire;
 
 #[allow(unused_imports)]
 pub use exchange::Exchange;
