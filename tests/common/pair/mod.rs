@@ -145,7 +145,7 @@ impl Pair {
         let mut text = format!("{:?} carried {}, dropped {}", self.wire.faults, self.wire.carried, self.wire.dropped);
         for end in [0, 1] {
             text += &format!("\n  {end}: {}\n     {:?}", self.apps[end].describe(), self.hosts[end].sockets());
-            let info = self.apps[end].socket().map(|id| self.hosts[end].tcp_info(id));
+            let info = self.apps[end].socket().map(|id| self.hosts[end].tcp_info(self.now, id));
             text += &format!("\n     {info:?}\n     next timeout {:?}", self.hosts[end].next_timeout());
         }
         text
