@@ -32,7 +32,8 @@ fn every_seed_ends_well() {
                     }
                     match catch_unwind(AssertUnwindSafe(|| Scenario::from_seed(seed).run())) {
                         Ok(outcome) => {
-                            errors.fetch_add(u64::from(outcome.iter().any(Result::is_err)), Ordering::Relaxed);
+                            errors
+                                .fetch_add(u64::from(outcome.iter().any(Result::is_err)), Ordering::Relaxed);
                         }
                         Err(_) => failed.lock().expect("no panic while noting").push(seed),
                     }
@@ -41,7 +42,14 @@ fn every_seed_ends_well() {
         }
     });
     let failed = failed.into_inner().expect("no panic while noting");
-    println!("{seeds} seeds, {} ended with a clean error where the wire was cut for good", errors.into_inner());
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed: {failed:?}\nreplay with: SEED={} cargo test --test pair every_seed",
-        failed.len(), failed[0]);
+    println!(
+        "{seeds} seeds, {} ended with a clean error where the wire was cut for good",
+        errors.into_inner()
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} seeds failed: {failed:?}\nreplay with: SEED={} cargo test --test pair every_seed",
+        failed.len(),
+        failed[0]
+    );
 }

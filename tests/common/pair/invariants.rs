@@ -72,7 +72,11 @@ fn check_one(flow: &Flow, view: &View) {
     assert!(before_or_at(view.snd_una, view.snd_nxt), "SND.UNA beyond SND.NXT: {}", say());
     if synchronized(view.state) && view.state != TcpState::TimeWait {
         assert!(view.cwnd > 0, "cwnd is zero: {}", say());
-        assert!(view.rto >= Duration::from_millis(200) && view.rto <= Duration::from_secs(120), "RTO: {}", say());
+        assert!(
+            view.rto >= Duration::from_millis(200) && view.rto <= Duration::from_secs(120),
+            "RTO: {}",
+            say()
+        );
         assert!(before_or_at(view.irs, view.rcv_nxt), "RCV.NXT before IRS: {}", say());
     }
 }

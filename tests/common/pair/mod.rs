@@ -45,7 +45,8 @@ impl Pair {
         let domain = if scenario.v6 { Domain::Inet6 } else { Domain::Inet };
         let ports = [scenario.simultaneous.then_some(4000), Some(80)];
         let local = |end: usize| SocketAddr::new(addresses[end], ports[end].unwrap_or(0));
-        let apps = [0, 1].map(|end| App::new(domain, local(end), local(1 - end), scenario.plans[end].clone()));
+        let apps =
+            [0, 1].map(|end| App::new(domain, local(end), local(1 - end), scenario.plans[end].clone()));
         let mut pair = Pair {
             now: Instant::from_nanos(1_000_000_000),
             hosts,
@@ -109,7 +110,10 @@ impl Pair {
                 self.checkers[end].acted();
                 self.hosts[end].advance(now);
                 let next = self.hosts[end].next_timeout();
-                assert!(next.is_none_or(|next| next > now), "host {end} is not done with {next:?} at {now:?}");
+                assert!(
+                    next.is_none_or(|next| next > now),
+                    "host {end} is not done with {next:?} at {now:?}"
+                );
             }
             self.drain(end);
             self.act(end, |app, host, now| app.on_time(host, now));
@@ -142,9 +146,11 @@ impl Pair {
 
     /// What can be said about both ends when something is wrong.
     pub fn describe(&self) -> String {
-        let mut text = format!("{:?} carried {}, dropped {}", self.wire.faults, self.wire.carried, self.wire.dropped);
+        let mut text =
+            format!("{:?} carried {}, dropped {}", self.wire.faults, self.wire.carried, self.wire.dropped);
         for end in [0, 1] {
-            text += &format!("\n  {end}: {}\n     {:?}", self.apps[end].describe(), self.hosts[end].sockets());
+            text +=
+                &format!("\n  {end}: {}\n     {:?}", self.apps[end].describe(), self.hosts[end].sockets());
             let info = self.apps[end].socket().map(|id| self.hosts[end].tcp_info(self.now, id));
             text += &format!("\n     {info:?}\n     next timeout {:?}", self.hosts[end].next_timeout());
         }

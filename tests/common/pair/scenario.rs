@@ -81,7 +81,11 @@ impl Scenario {
             if let Err(error) = pair.apps[end].outcome() {
                 let clean = matches!(
                     error,
-                    Errno::ETIMEDOUT | Errno::ECONNRESET | Errno::EPIPE | Errno::EHOSTUNREACH | Errno::ECONNREFUSED
+                    Errno::ETIMEDOUT
+                        | Errno::ECONNRESET
+                        | Errno::EPIPE
+                        | Errno::EHOSTUNREACH
+                        | Errno::ECONNREFUSED
                 );
                 assert!(clean, "{end} ended with {error}");
             }
