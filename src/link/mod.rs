@@ -9,6 +9,8 @@
 
 mod channel;
 mod error;
+pub mod impair;
+mod impaired;
 mod interface;
 mod netlink;
 pub mod netns;
@@ -20,6 +22,8 @@ use crate::wire::packet::{Link, RxMeta, TxPacket};
 pub use channel::{Callback, Channel, Injector, Port, callback, channel, wire};
 use core::fmt;
 pub use error::LinkError;
+use impair::Impairment;
+pub use impaired::Impaired;
 pub use interface::LinkEvent;
 pub use plan::{Plan, Setup, Step, check_name};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,6 +42,8 @@ pub enum Device {
     Channel(Channel),
     /// Packets from an embedder's [`Injector`], output to a function.
     Callback(Callback),
+    /// Any of these, behind an impairment stage.
+    Impaired(Box<Impaired>),
 }
 
 impl Device {
@@ -57,16 +63,22 @@ impl Device {
         Tun::from_fd(fd, mtu).map(Device::Tun)
     }
 
+    /// This device behind an impairment stage, all of whose chance comes from `seed`. Time zero of the stage (for
+    /// blackouts) is [`Instant::ZERO`].
+    pub fn impaired(self, impairment: &Impairment, seed: u64) -> Device {
+        Device::Impaired(Box::new(Impaired::new(self, impairment, seed)))
+    }
+
     /// Reads one packet into `buffer` ([`BUFFER`] octets hold any); `None` when there is none now.
     ///
     /// # Errors
     /// See [`DeviceError`]; only [`DeviceError::Gone`] is final.
     pub fn recv(&mut self, now: Instant, buffer: &mut [u8]) -> Result<Option<(usize, RxMeta)>, DeviceError> {
-        let _ = now;
         match self {
             Device::Tun(tun) => tun.recv(buffer),
             Device::Channel(channel) => channel.recv(buffer),
             Device::Callback(callback) => callback.recv(buffer),
+            Device::Impaired(impaired) => impaired.recv(now, buffer),
         }
     }
 
@@ -75,11 +87,11 @@ impl Device {
     /// # Errors
     /// See [`DeviceError`]; whichever it is, this packet is lost. Only [`DeviceError::Gone`] is final.
     pub fn send(&mut self, now: Instant, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
-        let _ = now;
         match self {
             Device::Tun(tun) => tun.send(packet),
             Device::Channel(channel) => channel.send(packet),
             Device::Callback(callback) => callback.send(packet),
+            Device::Impaired(impaired) => impaired.send(now, packet),
         }
     }
 
@@ -88,6 +100,7 @@ impl Device {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self {
             Device::Tun(_) | Device::Channel(_) | Device::Callback(_) => None,
+            Device::Impaired(impaired) => impaired.next_timeout(),
         }
     }
 
@@ -97,6 +110,7 @@ impl Device {
             Device::Tun(tun) => Some(tun.as_fd()),
             Device::Channel(channel) => Some(channel.poll_fd()),
             Device::Callback(callback) => Some(callback.poll_fd()),
+            Device::Impaired(impaired) => impaired.inner().poll_fd(),
         }
     }
 
@@ -106,6 +120,7 @@ impl Device {
             Device::Tun(tun) => tun.link(),
             Device::Channel(channel) => channel.link(),
             Device::Callback(callback) => callback.link(),
+            Device::Impaired(impaired) => impaired.link(),
         }
     }
 
@@ -113,6 +128,7 @@ impl Device {
     pub fn events_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Device::Tun(tun) => tun.events_fd(),
+            Device::Impaired(impaired) => impaired.inner().events_fd(),
             Device::Channel(_) | Device::Callback(_) => None,
         }
     }
@@ -122,6 +138,7 @@ impl Device {
     pub fn poll_link_event(&mut self) -> Option<LinkEvent> {
         match self {
             Device::Tun(tun) => tun.poll_link_event(),
+            Device::Impaired(impaired) => impaired.inner_mut().poll_link_event(),
             Device::Channel(_) | Device::Callback(_) => None,
         }
     }
@@ -130,6 +147,7 @@ impl Device {
     pub fn name(&self) -> Option<&str> {
         match self {
             Device::Tun(tun) => Some(tun.name()),
+            Device::Impaired(impaired) => impaired.inner().name(),
             Device::Channel(_) | Device::Callback(_) => None,
         }
     }
