@@ -8,6 +8,7 @@ pub mod link;
 pub mod netdb;
 pub mod network;
 pub mod observe;
+pub mod sim;
 pub mod trace;
 pub mod transport;
 pub mod wire;
