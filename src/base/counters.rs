@@ -60,6 +60,7 @@ counters! {
     Ip6ReasmOKs => ip6_reasm_oks, "IPv6 datagrams reassembled.";
     Ip6ReasmFails => ip6_reasm_fails, "IPv6 reassemblies that failed.";
     Ip6FragOKs => ip6_frag_oks, "IPv6 datagrams fragmented.";
+    Ip6FragFails => ip6_frag_fails, "IPv6 datagrams too big that must not be fragmented.";
     Ip6FragCreates => ip6_frag_creates, "IPv6 fragments sent.";
     Ip6InMcastPkts => ip6_in_mcast_pkts, "IPv6 multicasts that arrived.";
     IcmpInMsgs => icmp_in_msgs, "ICMP messages that arrived.";
@@ -95,6 +96,11 @@ counters! {
     Icmp6OutParmProblems => icmp6_out_parm_problems, "ICMPv6 parameter problem sent.";
     Icmp6OutEchos => icmp6_out_echos, "ICMPv6 echo requests sent.";
     Icmp6OutEchoReplies => icmp6_out_echo_replies, "ICMPv6 echo replies sent.";
+    TunstackInMartians => in_martians, "Packets from the link with a source that no other host can have.";
+    TunstackInLand => in_land, "Packets from the link whose source is their destination.";
+    TunstackInSourceRoutes => in_source_routes, "IPv4 packets dropped for a source route.";
+    TunstackIp6ReasmOverlaps => ip6_reasm_overlaps, "IPv6 datagrams dropped for overlapping fragments.";
+    TunstackIcmpInUnknown => icmp_in_unknown, "ICMP and ICMPv6 messages of a type that is not used here.";
     TunstackIcmpInStale => icmp_in_stale, "ICMP errors that quoted nothing in flight and were ignored (RFC 5927).";
     UdpInDatagrams => udp_in_datagrams, "UDP datagrams delivered.";
     UdpNoPorts => udp_no_ports, "UDP datagrams for a port nobody has.";

@@ -41,6 +41,7 @@ errnos! {
     EINVAL = 22, "Invalid argument";
     EMFILE = 24, "Too many open files";
     EPIPE = 32, "Broken pipe";
+    ENONET = 64, "Machine is not on the network";
     EPROTO = 71, "Protocol error";
     EDESTADDRREQ = 89, "Destination address required";
     EMSGSIZE = 90, "Message too long";

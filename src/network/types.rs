@@ -139,8 +139,11 @@ pub struct Outgoing {
 pub enum IcmpErrorKind {
     /// Nobody has the port.
     PortUnreachable,
-    /// Nobody has the protocol (over IPv6 that is a parameter problem, and comes from there).
-    ProtocolUnreachable,
+    /// Nobody has the protocol whose number stands at octet `pointer` (which only IPv6 tells).
+    ProtocolUnreachable {
+        /// Octet of the packet.
+        pointer: u32,
+    },
     /// Fragments did not come in time.
     ReassemblyTimeout,
     /// The header is wrong at octet `pointer`.

@@ -240,8 +240,42 @@ pub fn emit_fragment_header(fragment: FragmentInfo, next_header: u8) -> [u8; FRA
     [next_header, 0, o0, o1, i0, i1, i2, i3]
 }
 
-/// Headers walked in a quoted packet before giving up.
-const MAX_QUOTED_HEADERS: usize = 8;
+/// Extension headers walked before giving up.
+const MAX_EXTENSIONS: usize = 8;
+
+/// What a chain of IPv6 extension headers ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upper {
+    /// Type of the upper-layer header.
+    pub protocol: u8,
+    /// Where it begins.
+    pub at: usize,
+    /// Is it there? In every fragment but the first it is not; what stands at `at` is the middle of a payload then.
+    pub is_first: bool,
+}
+
+/// Walks the extension headers in `bytes`, the first of which has type `next`, by their lengths alone. `None` when they
+/// are more than bytes or patience last.
+pub fn skip_extensions(mut next: u8, bytes: &[u8]) -> Option<Upper> {
+    let mut at = 0;
+    for _ in 0..=MAX_EXTENSIONS {
+        let rest = bytes.get(at..)?;
+        let len = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8 + 8 * usize::from(*rest.get(1)?),
+            FRAGMENT => {
+                let (fragment, inner) = parse_fragment_header(rest).ok()?;
+                if fragment.offset != 0 {
+                    return Some(Upper { protocol: inner, at: at + FRAGMENT_HEADER_LEN, is_first: false });
+                }
+                FRAGMENT_HEADER_LEN
+            }
+            protocol => return Some(Upper { protocol, at, is_first: true }),
+        };
+        next = *rest.first()?;
+        at += len;
+    }
+    None
+}
 
 /// A packet quoted in an ICMP error; its end may be cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,25 +321,13 @@ fn quoted_v4(bytes: &[u8]) -> Option<Quoted<'_>> {
 fn quoted_v6(bytes: &[u8]) -> Option<Quoted<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let total_len = V6_HEADER_LEN + usize::from(header.payload_length());
-    let bytes = &bytes[..total_len.min(bytes.len())];
-    let (mut next, mut rest) = (header.next_header().0, bytes.get(V6_HEADER_LEN..)?);
-    for _ in 0..MAX_QUOTED_HEADERS {
-        let len = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8 + 8 * usize::from(*rest.get(1)?),
-            FRAGMENT if parse_fragment_header(rest).ok()?.0.offset != 0 => return None,
-            FRAGMENT => FRAGMENT_HEADER_LEN,
-            protocol => {
-                return Some(Quoted {
-                    src: header.source_addr().into(),
-                    dst: header.destination_addr().into(),
-                    protocol,
-                    transport: rest,
-                    total_len: total_len as u32,
-                });
-            }
-        };
-        next = *rest.first()?;
-        rest = rest.get(len..)?;
-    }
-    None
+    let rest = &bytes[V6_HEADER_LEN..total_len.min(bytes.len())];
+    let upper = skip_extensions(header.next_header().0, rest).filter(|upper| upper.is_first)?;
+    Some(Quoted {
+        src: header.source_addr().into(),
+        dst: header.destination_addr().into(),
+        protocol: upper.protocol,
+        transport: rest.get(upper.at..)?,
+        total_len: total_len as u32,
+    })
 }
