@@ -1,0 +1,178 @@
+//! What a thread sleeps on while it watches the device: one epoll for whoever drives, one for the housekeeper.
+//!
+//! The driver's epoll holds the device, the timer and the wake fd. The housekeeper's epoll holds the driver's, with
+//! an interest that is off while somebody drives: the device is never unattended and never watched twice.
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, read, write};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+use std::io;
+
+/// What made a sleeper wake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signals {
+    /// The device has packets.
+    pub device: bool,
+    /// Something happened to the link.
+    pub link: bool,
+    /// The timer ran off.
+    pub timer: bool,
+    /// Somebody asked for attention.
+    pub kick: bool,
+}
+
+/// Only look.
+pub(crate) const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+const DEVICE: u64 = 0;
+const LINK: u64 = 1;
+const TIMER: u64 = 2;
+const KICK: u64 = 3;
+
+/// The descriptors of one stack.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    driver: OwnedFd,
+    housekeeper: OwnedFd,
+    timer: OwnedFd,
+    kick: OwnedFd,
+}
+
+impl Attention {
+    /// Fresh descriptors; the housekeeper attends.
+    pub fn new() -> io::Result<Attention> {
+        let attention = Attention {
+            driver: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            housekeeper: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
+            kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        };
+        attention.watch(attention.timer.as_fd(), TIMER)?;
+        attention.watch(attention.kick.as_fd(), KICK)?;
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&attention.housekeeper, &attention.driver, data, epoll::EventFlags::IN)?;
+        Ok(attention)
+    }
+
+    fn watch(&self, fd: BorrowedFd<'_>, tag: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.driver, fd, epoll::EventData::new_u64(tag), epoll::EventFlags::IN)?)
+    }
+
+    /// Watches a device for packets.
+    pub fn watch_device(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.watch(fd, DEVICE)
+    }
+
+    /// Watches for news about the link.
+    pub fn watch_link(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.watch(fd, LINK)
+    }
+
+    /// Stops watching `fd`.
+    pub fn forget(&self, fd: BorrowedFd<'_>) {
+        let _ = epoll::delete(&self.driver, fd);
+    }
+
+    /// Sleeps until something happens, as the driver.
+    pub fn wait(&self, timeout: Option<&Timespec>) -> Signals {
+        let mut events: [std::mem::MaybeUninit<epoll::Event>; 4] = [std::mem::MaybeUninit::uninit(); 4];
+        let mut signals = Signals::default();
+        // An interrupted wait is a wait that ended early: every caller looks at its condition again.
+        let Ok((events, _)) = epoll::wait(&self.driver, &mut events, timeout) else { return signals };
+        for event in events {
+            match event.data.u64() {
+                DEVICE => signals.device = true,
+                LINK => signals.link = true,
+                TIMER => signals.timer = true,
+                _ => signals.kick = true,
+            }
+        }
+        signals
+    }
+
+    /// Sleeps until nobody drives and something happened, as the housekeeper.
+    pub fn sleep(&self) {
+        let mut events: [std::mem::MaybeUninit<epoll::Event>; 1] = [std::mem::MaybeUninit::uninit(); 1];
+        let _ = epoll::wait(&self.housekeeper, &mut events, None);
+    }
+
+    /// Switches the housekeeper's interest on or off.
+    pub fn housekeeper_attends(&self, attends: bool) {
+        let flags = if attends { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        let result = epoll::modify(&self.housekeeper, &self.driver, epoll::EventData::new_u64(0), flags);
+        debug_assert!(result.is_ok(), "epoll_ctl: {result:?}");
+    }
+
+    /// Wakes whoever attends.
+    pub fn kick(&self) {
+        let _ = write(&self.kick, &1u64.to_ne_bytes());
+    }
+
+    /// Takes back a kick.
+    pub fn clear_kick(&self) {
+        drain(&self.kick);
+    }
+
+    /// Lets the timer run off at `at` (monotonic time).
+    pub fn arm(&self, at: Timespec) {
+        // All zero would disarm the timer; a deadline in the past fires at once.
+        let at = if at == NO_TIME { Timespec { tv_sec: 0, tv_nsec: 1 } } else { at };
+        let value = Itimerspec { it_interval: NO_TIME, it_value: at };
+        let result = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &value);
+        debug_assert!(result.is_ok(), "timerfd_settime: {result:?}");
+    }
+
+    /// Takes note that the timer ran off.
+    pub fn clear_timer(&self) {
+        drain(&self.timer);
+    }
+
+    /// The descriptor that is readable when the stack wants a turn.
+    pub fn as_driver_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
+    }
+}
+
+fn drain(fd: &OwnedFd) {
+    let mut count = [0u8; 8];
+    while let Err(Errno::INTR) = read(fd, &mut count) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    fn housekeeper_would_wake(attention: &Attention) -> bool {
+        let mut fds = [PollFd::new(&attention.housekeeper, PollFlags::IN)];
+        poll(&mut fds, Some(&NO_TIME)).expect("poll") == 1
+    }
+
+    #[test]
+    fn housekeeper_wakes_only_while_it_attends_and_at_once_when_something_waits() {
+        let attention = Attention::new().expect("descriptors");
+        assert!(!housekeeper_would_wake(&attention));
+        attention.kick();
+        assert!(housekeeper_would_wake(&attention));
+        attention.housekeeper_attends(false);
+        assert!(!housekeeper_would_wake(&attention));
+        assert_eq!(attention.wait(None), Signals { kick: true, ..Signals::default() });
+        attention.housekeeper_attends(true);
+        assert!(housekeeper_would_wake(&attention), "a signal that is already there wakes at once");
+        attention.clear_kick();
+        assert!(!housekeeper_would_wake(&attention));
+        assert_eq!(attention.wait(Some(&NO_TIME)), Signals::default());
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_fires_at_once() {
+        let attention = Attention::new().expect("descriptors");
+        attention.arm(NO_TIME);
+        assert!(attention.wait(None).timer);
+        attention.clear_timer();
+        assert!(!attention.wait(Some(&NO_TIME)).timer);
+    }
+}

@@ -1,0 +1,136 @@
+//! How a stack is started.
+
+use super::{Device, Stack};
+use crate::base::{Cidr, Config, Instant};
+use crate::host::Host;
+use crate::trace::Sink;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Collects what a [`Stack`] needs to start.
+#[must_use]
+pub struct Builder {
+    addresses: Vec<Cidr>,
+    gateways: Vec<IpAddr>,
+    routes: Vec<(Cidr, Option<IpAddr>)>,
+    config: Config,
+    settings: Vec<(String, String)>,
+    seed: Option<[u8; 16]>,
+    trace: Option<Box<dyn Sink>>,
+    device: Option<Device>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            routes: Vec::new(),
+            config: Config::default(),
+            settings: Vec::new(),
+            seed: None,
+            trace: None,
+            device: None,
+        }
+    }
+
+    /// An address of the stack with its on-link prefix; may be given several times.
+    pub fn address(mut self, cidr: Cidr) -> Builder {
+        self.addresses.push(cidr);
+        self
+    }
+
+    /// The default gateway; one of each family.
+    pub fn gateway(mut self, gateway: IpAddr) -> Builder {
+        self.gateways.push(gateway);
+        self
+    }
+
+    /// A route to `destination` through `gateway` (`None`: directly).
+    pub fn route(mut self, destination: Cidr, gateway: Option<IpAddr>) -> Builder {
+        self.routes.push((destination, gateway));
+        self
+    }
+
+    /// Starts from these settings instead of Linux's.
+    pub fn config(mut self, config: Config) -> Builder {
+        self.config = config;
+        self
+    }
+
+    /// Changes a setting by name; see [`Config::NAMES`].
+    pub fn setting(mut self, name: &str, value: &str) -> Builder {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes the stack's randomness predictable. Never do this on a real network.
+    pub fn seed(mut self, seed: [u8; 16]) -> Builder {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sends the trace to `sink`. It is called with the stack locked: it must not call the stack.
+    pub fn trace(mut self, sink: Box<dyn Sink>) -> Builder {
+        self.trace = Some(sink);
+        self
+    }
+
+    /// The device to run on. Without one the stack only talks to itself.
+    pub fn device(mut self, device: Device) -> Builder {
+        self.device = Some(device);
+        self
+    }
+
+    /// Starts the stack.
+    ///
+    /// # Errors
+    /// `InvalidInput` for settings, addresses and routes that cannot be; what the system says when it has no
+    /// descriptor or thread left.
+    pub fn start(self) -> io::Result<Stack> {
+        let mut config = self.config;
+        for (name, value) in &self.settings {
+            config.set(name, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        }
+        let device = match self.device {
+            Some(device) => device,
+            None => Device::wire(65_535)?.0,
+        };
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => random_seed()?,
+        };
+        let mut host = Host::new(config, seed);
+        host.set_link(Instant::ZERO, device.link());
+        host.set_trace(self.trace);
+        for cidr in self.addresses {
+            host.add_address(cidr).map_err(|_| invalid(format!("{cidr} is no address a host can have")))?;
+        }
+        let defaults = self.gateways.into_iter().map(|gateway| (default_route(gateway), Some(gateway)));
+        for (destination, gateway) in self.routes.into_iter().chain(defaults) {
+            host.add_route(destination, gateway).map_err(|errno| {
+                let through = gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
+                invalid(format!("cannot route {destination}{through}: {}", errno.text()))
+            })?;
+        }
+        Stack::run(host, device)
+    }
+}
+
+fn default_route(gateway: IpAddr) -> Cidr {
+    let address = match gateway {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    Cidr { address, prefix: 0 }
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+fn random_seed() -> io::Result<[u8; 16]> {
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(seed)
+}

@@ -1,0 +1,355 @@
+//! A host with its device and everybody who waits for it: what the one mutex guards.
+
+use super::attention::{Attention, Signals};
+use super::clock::Clock;
+use super::device::Device;
+use super::wake::{Direction, dismiss, enroll};
+use super::watch::{PollerId, PollerState, WatchId};
+use crate::base::{Errno, Instant};
+use crate::host::{Host, SocketId};
+use slotmap::{DenseSlotMap, SecondaryMap, SlotMap, new_key_type};
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Packets read in one round at most, so that nobody waits long for the lock.
+const ROUND_PACKETS: usize = 64;
+/// Octets read in one round at most.
+const ROUND_OCTETS: usize = 512 << 10;
+/// `EBADFD`: what a TUN descriptor says once its interface is deleted.
+const INTERFACE_DELETED: i32 = 77;
+
+new_key_type! {
+    /// A thread that sleeps and could drive.
+    pub(crate) struct SleeperId;
+}
+
+/// Who watches the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Nobody waits; the housekeeper is interested.
+    Housekeeper,
+    /// A waiting thread, known by the number of its term.
+    Thread(u64),
+    /// The embedder's event loop.
+    Reactor,
+}
+
+/// Who waits for one socket.
+#[derive(Debug, Default)]
+struct Slots {
+    read: Vec<Waker>,
+    write: Vec<Waker>,
+    watches: Vec<(PollerId, WatchId)>,
+}
+
+impl Slots {
+    fn list(&mut self, direction: Direction) -> &mut Vec<Waker> {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+/// A blocked thread; `term` is set when the role was handed to it.
+#[derive(Debug)]
+struct Sleeper {
+    waker: Waker,
+    term: Option<u64>,
+}
+
+/// What the mutex guards.
+pub(crate) struct Shard {
+    pub host: Host,
+    pub pollers: SlotMap<PollerId, PollerState>,
+    /// Why nothing works any more.
+    pub ended: Option<Errno>,
+    pub role: Role,
+    pub attention: Option<Arc<Attention>>,
+    device: Option<Device>,
+    buffer: Box<[u8]>,
+    clock: Clock,
+    armed: Option<Instant>,
+    terms: u64,
+    slots: SecondaryMap<SocketId, Slots>,
+    sleepers: DenseSlotMap<SleeperId, Sleeper>,
+    /// Threads in a close that waits until the peer has everything.
+    lingering: Vec<(SocketId, Waker)>,
+    wakes: Vec<Waker>,
+}
+
+impl Shard {
+    pub fn new(host: Host, device: Device, clock: Clock) -> io::Result<Shard> {
+        let attention = Attention::new()?;
+        attention.watch_device(device.poll_fd())?;
+        let room = usize::try_from(device.link().max_packet).unwrap_or(0).max(65_536);
+        Ok(Shard {
+            host,
+            pollers: SlotMap::with_key(),
+            ended: None,
+            role: Role::Housekeeper,
+            attention: Some(Arc::new(attention)),
+            device: Some(device),
+            buffer: vec![0; room].into_boxed_slice(),
+            clock,
+            armed: None,
+            terms: 0,
+            slots: SecondaryMap::new(),
+            sleepers: DenseSlotMap::with_key(),
+            lingering: Vec::new(),
+            wakes: Vec::new(),
+        })
+    }
+
+    // --- packets and time --------------------------------------------------------------------------------------
+
+    /// One bounded round: deadlines, packets, what follows from them. True when the device may have more.
+    pub fn round(&mut self, signals: Signals) -> bool {
+        if let Some(attention) = &self.attention {
+            if signals.timer {
+                attention.clear_timer();
+                self.armed = None;
+            }
+            // The last kick stays: it tells everybody, one after the other, that this is the end.
+            if signals.kick && self.ended.is_none() {
+                attention.clear_kick();
+            }
+        }
+        let now = self.clock.now();
+        if self.host.next_timeout().is_some_and(|at| at <= now) {
+            self.host.advance(now);
+        }
+        let more = signals.device && self.drain(now);
+        self.settle(now);
+        more
+    }
+
+    fn drain(&mut self, now: Instant) -> bool {
+        let (mut packets, mut octets) = (0, 0);
+        while packets < ROUND_PACKETS && octets < ROUND_OCTETS {
+            let Some(device) = &mut self.device else { return false };
+            match device.recv(&mut self.buffer) {
+                Ok(Some((len, meta))) => {
+                    self.host.receive(now, &self.buffer[..len], meta);
+                    packets += 1;
+                    octets += len;
+                }
+                Ok(None) => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let deleted = error.raw_os_error() == Some(INTERFACE_DELETED);
+                    self.end(if deleted { Errno::ENODEV } else { Errno::EIO });
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// After any input: sends what is due, tells who waits, sets the timer. True when any socket became ready.
+    pub fn settle(&mut self, now: Instant) -> bool {
+        self.transmit(now);
+        let news = self.publish();
+        if let (Some(at), Some(attention)) = (self.host.next_timeout(), &self.attention)
+            && self.armed.is_none_or(|armed| at < armed)
+        {
+            // A deadline that moved later does not re-arm: the timer then fires once for nothing.
+            attention.arm(self.clock.absolute(at));
+            self.armed = Some(at);
+        }
+        news
+    }
+
+    fn transmit(&mut self, now: Instant) {
+        let mut refused = 0;
+        while let Some(packet) = self.host.transmit(now) {
+            // A device that takes no more is a link that loses: TCP sends again, and it is counted.
+            if let Some(device) = &mut self.device
+                && device.send(&packet).is_err()
+            {
+                refused += 1;
+            }
+        }
+        if refused > 0 {
+            self.host.counters_mut().device_errors += refused;
+        }
+    }
+
+    fn publish(&mut self) -> bool {
+        let mut news = false;
+        while let Some(event) = self.host.poll_event() {
+            news = true;
+            let Some(slots) = self.slots.get_mut(event.socket) else { continue };
+            for direction in [Direction::Read, Direction::Write] {
+                if direction.wakes().intersects(event.readiness) {
+                    self.wakes.append(slots.list(direction));
+                }
+            }
+            for (poller, watch) in &slots.watches {
+                if let Some(poller) = self.pollers.get_mut(*poller) {
+                    poller.on_ready(*watch, event.readiness, &mut self.wakes);
+                }
+            }
+        }
+        if !self.lingering.is_empty() {
+            let (host, wakes) = (&self.host, &mut self.wakes);
+            self.lingering.retain(|(socket, waker)| {
+                let lingers = host.lingers(*socket);
+                if !lingers {
+                    wakes.push(waker.clone());
+                }
+                lingers
+            });
+        }
+        news
+    }
+
+    /// Nothing works any more: every call on every socket gives `errno` from now on.
+    pub fn end(&mut self, errno: Errno) {
+        if self.ended.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        self.host.fail_all(now, errno);
+        self.transmit(now);
+        self.publish();
+        self.ended = Some(errno);
+        if let (Some(device), Some(attention)) = (self.device.take(), &self.attention) {
+            attention.forget(device.poll_fd());
+            attention.kick();
+        }
+        for slots in self.slots.values_mut() {
+            self.wakes.append(&mut slots.read);
+            self.wakes.append(&mut slots.write);
+        }
+        for poller in self.pollers.values_mut() {
+            poller.wake_all(&mut self.wakes);
+        }
+        self.wakes.extend(self.lingering.drain(..).map(|(_, waker)| waker));
+    }
+
+    // --- who waits ---------------------------------------------------------------------------------------------
+
+    pub fn enroll(&mut self, socket: SocketId, direction: Direction, waker: &Waker) {
+        if let Some(entry) = self.slots.entry(socket) {
+            enroll(entry.or_default().list(direction), waker);
+        }
+    }
+
+    pub fn dismiss(&mut self, socket: SocketId, direction: Direction, waker: &Waker) {
+        if let Some(slots) = self.slots.get_mut(socket) {
+            dismiss(slots.list(direction), waker);
+        }
+    }
+
+    pub fn enroll_lingerer(&mut self, socket: SocketId, waker: &Waker) {
+        self.lingering.push((socket, waker.clone()));
+    }
+
+    pub fn dismiss_lingerer(&mut self, socket: SocketId, waker: &Waker) {
+        self.lingering.retain(|(id, known)| *id != socket || !known.will_wake(waker));
+    }
+
+    pub fn add_watch(&mut self, poller: PollerId, socket: SocketId, watch: WatchId) {
+        if let Some(entry) = self.slots.entry(socket) {
+            entry.or_default().watches.push((poller, watch));
+        }
+        self.look(poller, socket, watch);
+    }
+
+    /// Is the socket ready already?
+    pub fn look(&mut self, poller: PollerId, socket: SocketId, watch: WatchId) {
+        let readiness = self.host.readiness(socket);
+        if let Some(poller) = self.pollers.get_mut(poller) {
+            poller.on_ready(watch, readiness, &mut self.wakes);
+        }
+    }
+
+    pub fn remove_watch(&mut self, poller: PollerId, socket: SocketId) {
+        if let Some(slots) = self.slots.get_mut(socket) {
+            slots.watches.retain(|(id, _)| *id != poller);
+        }
+    }
+
+    /// The socket is gone: nobody is told about it any more, and who still waited looks again.
+    pub fn forget(&mut self, socket: SocketId) {
+        let Some(mut slots) = self.slots.remove(socket) else { return };
+        self.wakes.append(&mut slots.read);
+        self.wakes.append(&mut slots.write);
+        for (poller, _) in slots.watches {
+            if let Some(poller) = self.pollers.get_mut(poller) {
+                poller.remove(socket);
+            }
+        }
+    }
+
+    pub fn wake_poller(&mut self, poller: PollerId) {
+        if let Some(poller) = self.pollers.get_mut(poller) {
+            poller.notified = true;
+            poller.wake_all(&mut self.wakes);
+        }
+    }
+
+    pub fn take_wakes(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakes)
+    }
+
+    // --- the role ----------------------------------------------------------------------------------------------
+
+    /// Takes the role if it is free.
+    pub fn take_role(&mut self) -> Option<(u64, Arc<Attention>)> {
+        let attention = Arc::clone(self.attention.as_ref()?);
+        match self.role {
+            Role::Housekeeper => {
+                attention.housekeeper_attends(false);
+                self.terms += 1;
+                self.role = Role::Thread(self.terms);
+                Some((self.terms, attention))
+            }
+            Role::Thread(_) | Role::Reactor => None,
+        }
+    }
+
+    /// Gives the role to the embedder's event loop; a thread that drives finds it gone when it looks up.
+    pub fn take_role_for_reactor(&mut self) -> Option<Arc<Attention>> {
+        let attention = Arc::clone(self.attention.as_ref()?);
+        match self.role {
+            Role::Housekeeper => attention.housekeeper_attends(false),
+            Role::Thread(_) => attention.kick(),
+            Role::Reactor => return None,
+        }
+        self.role = Role::Reactor;
+        Some(attention)
+    }
+
+    /// Leaves the role: to another waiter, if there is one, else to the housekeeper.
+    pub fn leave_role(&mut self) {
+        let heir = if self.ended.is_none() { self.sleepers.values_mut().next() } else { None };
+        match heir {
+            Some(sleeper) => {
+                self.terms += 1;
+                sleeper.term = Some(self.terms);
+                self.wakes.push(sleeper.waker.clone());
+                self.role = Role::Thread(self.terms);
+            }
+            None => {
+                self.role = Role::Housekeeper;
+                if let Some(attention) = &self.attention {
+                    attention.housekeeper_attends(true);
+                }
+            }
+        }
+    }
+
+    pub fn go_to_sleep(&mut self, waker: &Waker) -> SleeperId {
+        self.sleepers.insert(Sleeper { waker: waker.clone(), term: None })
+    }
+
+    /// Awake again; the number of its term when the thread was handed the role meanwhile.
+    pub fn wake_up(&mut self, id: SleeperId) -> Option<(u64, Arc<Attention>)> {
+        let term = self.sleepers.remove(id)?.term?;
+        let attention = Arc::clone(self.attention.as_ref()?);
+        (self.role == Role::Thread(term)).then_some((term, attention))
+    }
+}

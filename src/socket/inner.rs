@@ -1,0 +1,389 @@
+//! One open socket, as all faces share it: the waiting, the timeouts and the flags that belong to waiting.
+//!
+//! The host's calls never wait. This layer waits where POSIX says that a call waits, and turns a wait that took too
+//! long into the error that Linux gives: `EAGAIN`, or `EINPROGRESS` from connect.
+
+use crate::base::{Duration, Errno, Instant};
+use crate::host::{
+    Domain, Host, MsgFlags, Opt, OptName, PacketInfo, Readiness, Received, Shutdown, SocketId, Type,
+};
+use crate::runtime::{Direction, On, Shard, Shared, Stack};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::Context;
+
+/// Reads one option, or says `EINVAL` when the host answers with another.
+macro_rules! read_option {
+    ($inner:expr, $name:ident) => {
+        match $inner.option(crate::host::OptName::$name)? {
+            crate::host::Opt::$name(value) => Ok(value),
+            _ => Err(crate::base::Errno::EINVAL),
+        }
+    };
+}
+pub(crate) use read_option;
+
+/// How a call wants to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// `MSG_DONTWAIT`: not at all.
+    pub dont: bool,
+    /// `MSG_WAITALL`: until the buffer is full.
+    pub all: bool,
+}
+
+/// A socket; closed when the last handle goes.
+pub(crate) struct Inner {
+    pub shared: Arc<Shared>,
+    pub id: SocketId,
+    pub domain: Domain,
+    pub kind: Type,
+    nonblocking: AtomicBool,
+    closed: AtomicBool,
+    /// Nanoseconds; 0: for ever.
+    recv_timeout: AtomicU64,
+    send_timeout: AtomicU64,
+    recv_lowat: AtomicU32,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Socket");
+        if let Ok(local) = self.local_addr() {
+            shown.field("addr", &local);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            shown.field("peer", &peer);
+        }
+        shown.field("id", &self.id).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.close();
+    }
+}
+
+fn not_yet<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+impl Inner {
+    pub fn new(stack: &Stack, domain: Domain, kind: Type) -> Result<Arc<Inner>, Errno> {
+        let shared = Arc::clone(stack.shared());
+        let id = shared.call(|shard, _| shard.host.socket(domain, kind))?;
+        Ok(Arc::new(Inner::with(shared, id, domain, kind)))
+    }
+
+    fn with(shared: Arc<Shared>, id: SocketId, domain: Domain, kind: Type) -> Inner {
+        Inner {
+            shared,
+            id,
+            domain,
+            kind,
+            nonblocking: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            recv_timeout: AtomicU64::new(0),
+            send_timeout: AtomicU64::new(0),
+            recv_lowat: AtomicU32::new(1),
+        }
+    }
+
+    // --- waiting -------------------------------------------------------------------------------------------------
+
+    pub fn call<T>(&self, op: impl FnOnce(&mut Host, Instant) -> Result<T, Errno>) -> Result<T, Errno> {
+        if self.is_closed() {
+            return Err(Errno::EBADF);
+        }
+        self.shared.call(|shard, now| op(&mut shard.host, now))
+    }
+
+    /// A call that waits while `op` has nothing yet. `Ok(None)`: it took too long, or it must not wait.
+    fn wait<T>(
+        &self,
+        direction: Direction,
+        dont_wait: bool,
+        mut op: impl FnMut(&mut Host, Instant) -> Result<Option<T>, Errno>,
+    ) -> Result<Option<T>, Errno> {
+        if dont_wait || self.is_nonblocking() {
+            return self.call(|host, now| op(host, now));
+        }
+        if self.is_closed() {
+            return Err(Errno::EBADF);
+        }
+        let deadline = self.timeout(direction).map(|timeout| self.shared.clock.now() + timeout);
+        let sockets = [(self.id, direction)];
+        self.shared.wait(On::Sockets(&sockets), deadline, |shard, now| op(&mut shard.host, now))
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    fn timeout_slot(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Read => &self.recv_timeout,
+            Direction::Write => &self.send_timeout,
+        }
+    }
+
+    pub fn timeout(&self, direction: Direction) -> Option<Duration> {
+        let nanos = self.timeout_slot(direction).load(Ordering::Relaxed);
+        (nanos > 0).then_some(Duration::from_nanos(nanos))
+    }
+
+    pub fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
+        let nanos = timeout.map_or(0, Duration::as_nanos);
+        self.timeout_slot(direction).store(nanos, Ordering::Relaxed);
+    }
+
+    /// A call of a task.
+    pub fn poll<T>(
+        &self,
+        context: &mut Context<'_>,
+        direction: Direction,
+        op: impl FnOnce(&mut Host, Instant) -> Result<T, Errno>,
+    ) -> Result<Option<T>, Errno> {
+        self.shared.poll(context, (self.id, direction), |shard, now| not_yet(op(&mut shard.host, now)))
+    }
+
+    // --- receiving -----------------------------------------------------------------------------------------------
+
+    pub fn recv(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
+        // POSIX has no waiting for urgent data, and an empty buffer is full at once.
+        let stream = self.kind == Type::Stream;
+        if stream && (flags.contains(MsgFlags::OOB) || buf.is_empty()) {
+            let result = self.call(|host, now| host.recv(now, self.id, buf, flags));
+            return match result {
+                Err(Errno::EAGAIN) if buf.is_empty() => Ok(Received::default()),
+                result => result,
+            };
+        }
+        let lowat = usize::try_from(self.recv_lowat.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let target = if waiting.all { buf.len() } else { lowat.min(buf.len()) };
+        if stream && target > 1 && !waiting.dont && !self.is_nonblocking() {
+            return self.recv_until(buf, flags, target);
+        }
+        let op = |host: &mut Host, now| not_yet(host.recv(now, self.id, buf, flags));
+        self.wait(Direction::Read, waiting.dont, op)?.ok_or(Errno::EAGAIN)
+    }
+
+    /// Receives until at least `target` octets are there, the stream ends or the wait takes too long.
+    fn recv_until(&self, buf: &mut [u8], flags: MsgFlags, target: usize) -> Result<Received, Errno> {
+        let mut got = Received::default();
+        let peek = flags.contains(MsgFlags::PEEK);
+        let finished = self.wait(Direction::Read, false, |host, now| {
+            loop {
+                // An error that comes after data is for the next call.
+                if got.len > 0 && host.readiness(self.id).contains(Readiness::ERROR) {
+                    return Ok(Some(got));
+                }
+                let from = if peek { 0 } else { got.len };
+                let mut more = match host.recv(now, self.id, &mut buf[from..], flags) {
+                    Ok(more) => more,
+                    Err(Errno::EAGAIN) => return Ok(None),
+                    Err(errno) => return Err(errno),
+                };
+                let ended =
+                    more.len == 0 || (peek && host.readiness(self.id).contains(Readiness::READ_HANGUP));
+                more.len += from;
+                got = more;
+                if ended || got.len >= target {
+                    return Ok(Some(got));
+                }
+                if peek {
+                    return Ok(None);
+                }
+            }
+        })?;
+        match finished {
+            Some(got) => Ok(got),
+            None if got.len > 0 => Ok(got),
+            None => Err(Errno::EAGAIN),
+        }
+    }
+
+    // --- sending -------------------------------------------------------------------------------------------------
+
+    /// Sends on a connected socket. A blocking call waits until everything is in the send buffer, as Linux does; what
+    /// was taken before an error or a timeout counts, and the error is for the next call.
+    pub fn send(&self, data: &[u8], flags: MsgFlags, dont_wait: bool) -> Result<usize, Errno> {
+        let mut sent = 0;
+        let whole = self.kind == Type::Stream && !dont_wait && !self.is_nonblocking();
+        let finished = self.wait(Direction::Write, dont_wait, |host, now| {
+            loop {
+                let gone = Readiness::ERROR | Readiness::HANGUP;
+                if sent > 0 && host.readiness(self.id).intersects(gone) {
+                    return Ok(Some(()));
+                }
+                match host.send(now, self.id, &data[sent..], flags) {
+                    Ok(n) => sent += n,
+                    Err(Errno::EAGAIN) => return Ok(None),
+                    Err(_) if sent > 0 => return Ok(Some(())),
+                    Err(errno) => return Err(errno),
+                }
+                if sent >= data.len() || !whole {
+                    return Ok(Some(()));
+                }
+            }
+        })?;
+        if finished.is_none() && sent == 0 { Err(Errno::EAGAIN) } else { Ok(sent) }
+    }
+
+    pub fn send_to(
+        &self,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        info: PacketInfo,
+        dont_wait: bool,
+    ) -> Result<usize, Errno> {
+        let op = |host: &mut Host, now| not_yet(host.send_to(now, self.id, data, to, info));
+        self.wait(Direction::Write, dont_wait, op)?.ok_or(Errno::EAGAIN)
+    }
+
+    // --- connections ---------------------------------------------------------------------------------------------
+
+    pub fn bind(&self, local: SocketAddr) -> Result<(), Errno> {
+        self.call(|host, _| host.bind(self.id, local))
+    }
+
+    pub fn listen(&self, backlog: u32) -> Result<(), Errno> {
+        self.call(|host, now| host.listen(now, self.id, backlog))
+    }
+
+    pub fn accept(&self) -> Result<(Arc<Inner>, SocketAddr), Errno> {
+        let op = |host: &mut Host, now| not_yet(host.accept(now, self.id));
+        let accepted = self.wait(Direction::Read, false, op)?;
+        accepted.map(|connection| self.adopt(connection)).ok_or(Errno::EAGAIN)
+    }
+
+    /// What a listener accepted inherits its timeouts, but not that it does not block.
+    pub fn adopt(&self, (id, peer): (SocketId, SocketAddr)) -> (Arc<Inner>, SocketAddr) {
+        let inner = Inner::with(Arc::clone(&self.shared), id, self.domain, self.kind);
+        for direction in [Direction::Read, Direction::Write] {
+            inner.set_timeout(direction, self.timeout(direction));
+        }
+        inner.recv_lowat.store(self.recv_lowat.load(Ordering::Relaxed), Ordering::Relaxed);
+        (Arc::new(inner), peer)
+    }
+
+    /// Connects, and waits for the outcome. A wait that takes too long ends in `EINPROGRESS`, and the attempt goes on.
+    pub fn connect(&self, remote: Option<SocketAddr>) -> Result<(), Errno> {
+        let deadline = self.timeout(Direction::Write).map(|timeout| self.shared.clock.now() + timeout);
+        self.connect_until(remote, deadline)
+    }
+
+    pub fn connect_until(&self, remote: Option<SocketAddr>, deadline: Option<Instant>) -> Result<(), Errno> {
+        let first = self.call(|host, now| host.connect(now, self.id, remote));
+        match first {
+            Err(Errno::EINPROGRESS | Errno::EALREADY) if !self.is_nonblocking() => {}
+            result => return result,
+        }
+        let sockets = [(self.id, Direction::Write)];
+        let op = |shard: &mut Shard, now: Instant| connected(&mut shard.host, now, self.id, remote);
+        self.shared.wait(On::Sockets(&sockets), deadline, op)?.ok_or(Errno::EINPROGRESS)
+    }
+
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
+        self.call(|host, now| host.shutdown(now, self.id, how))
+    }
+
+    /// Closes the socket. With a linger time this waits until the peer has everything, at most so long.
+    pub fn close(&self) -> Result<(), Errno> {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Err(Errno::EBADF);
+        }
+        if self.kind == Type::Stream {
+            self.linger();
+        }
+        self.shared.call(|shard, now| {
+            let result = shard.host.close(now, self.id);
+            shard.forget(self.id);
+            result
+        })
+    }
+
+    fn linger(&self) {
+        let asked = self.shared.call(|shard, now| {
+            let host = &mut shard.host;
+            let Opt::Linger(Some(time)) = host.option(self.id, OptName::Linger)? else { return Ok(None) };
+            // Unread data turns the close into a reset; there is nothing to wait for.
+            if time.is_zero() || host.bytes_readable(self.id)? > 0 {
+                return Ok(None);
+            }
+            host.shutdown(now, self.id, Shutdown::Write)?;
+            Ok(Some(now + time))
+        });
+        if let Ok(Some(deadline)) = asked {
+            let op = |shard: &mut Shard, _| Ok((!shard.host.lingers(self.id)).then_some(()));
+            // Acknowledged or not, the close goes on.
+            let _ = self.shared.wait(On::Linger(self.id), Some(deadline), op);
+        }
+    }
+
+    // --- questions and options -----------------------------------------------------------------------------------
+
+    pub fn local_addr(&self) -> Result<SocketAddr, Errno> {
+        self.call(|host, _| host.local_addr(self.id))
+    }
+
+    pub fn peer_addr(&self) -> Result<SocketAddr, Errno> {
+        self.call(|host, _| host.peer_addr(self.id))
+    }
+
+    pub fn option(&self, name: OptName) -> Result<Opt, Errno> {
+        self.call(|host, _| host.option(self.id, name))
+    }
+
+    pub fn set_option(&self, option: Opt) -> Result<(), Errno> {
+        if let Opt::RcvLowat(octets) = option {
+            self.recv_lowat.store(octets.max(1), Ordering::Relaxed);
+        }
+        self.call(|host, now| host.set_option(now, self.id, option))
+    }
+
+    /// The pending error (`SO_ERROR`), which is cleared by this.
+    pub fn take_error(&self) -> Result<Option<i32>, Errno> {
+        let code = read_option!(self, Error)?;
+        Ok((code != 0).then_some(code))
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        let ended = Readiness::ERROR | Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
+        self.call(|host, _| Ok(host.readiness(self.id))).unwrap_or(ended)
+    }
+}
+
+/// Did a pending connection attempt end?
+fn connected(
+    host: &mut Host,
+    now: Instant,
+    id: SocketId,
+    remote: Option<SocketAddr>,
+) -> Result<Option<()>, Errno> {
+    if let Opt::Error(code) = host.option(id, OptName::Error)?
+        && let Some(&errno) = Errno::ALL.iter().find(|errno| errno.code() == code)
+    {
+        return Err(errno);
+    }
+    match host.connect(now, id, remote) {
+        Ok(()) | Err(Errno::EISCONN) => Ok(Some(())),
+        Err(Errno::EALREADY | Errno::EINPROGRESS) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

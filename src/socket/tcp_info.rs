@@ -1,0 +1,117 @@
+//! `struct tcp_info` in octets, as `getsockopt(TCP_INFO)` gives it.
+
+use crate::host::TcpInfo;
+
+/// Linux's numbers of the states.
+fn state_number(name: &str) -> u8 {
+    const STATES: [&str; 11] = [
+        "ESTABLISHED",
+        "SYN-SENT",
+        "SYN-RECEIVED",
+        "FIN-WAIT-1",
+        "FIN-WAIT-2",
+        "TIME-WAIT",
+        "CLOSED",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "LISTEN",
+        "CLOSING",
+    ];
+    STATES.iter().position(|state| *state == name).and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(7)
+}
+
+fn micros(time: u64) -> u32 {
+    u32::try_from(time).unwrap_or(u32::MAX)
+}
+
+/// The structure up to `tcpi_rcv_ooopack`; fields that the stack does not have are zero.
+pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
+    let small = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
+    let options = u8::from(info.timestamps) | u8::from(info.sack) << 1 | u8::from(info.window_scaling) << 2;
+    let scales = info.snd_wscale & 0xf | (info.rcv_wscale & 0xf) << 4;
+    let mut octets = vec![
+        state_number(info.state),
+        0,
+        small(info.retransmits),
+        small(info.probes),
+        small(info.backoff),
+        options,
+        scales,
+        0,
+    ];
+    let words = [
+        micros(info.rto),
+        0,
+        info.snd_mss,
+        info.rcv_mss,
+        info.unacked,
+        info.sacked,
+        info.lost,
+        info.retrans,
+        0,
+        0,
+        0,
+        0,
+        0,
+        info.pmtu,
+        0,
+        micros(info.rtt),
+        micros(info.rttvar),
+        info.snd_ssthresh,
+        info.snd_cwnd,
+        info.advmss,
+        0,
+        0,
+        info.rcv_space,
+        info.total_retrans,
+    ];
+    words.iter().for_each(|word| octets.extend(word.to_ne_bytes()));
+    // Pacing rates, then what was acknowledged and received.
+    let longs = [0, 0, info.bytes_acked, info.bytes_received];
+    longs.iter().for_each(|long| octets.extend(long.to_ne_bytes()));
+    let words = [
+        info.segs_out,
+        info.segs_in,
+        info.notsent_bytes,
+        micros(info.min_rtt),
+        info.data_segs_in,
+        info.data_segs_out,
+    ];
+    words.iter().for_each(|word| octets.extend(word.to_ne_bytes()));
+    // Delivery rate and the three busy times.
+    let longs = [0, 0, 0, 0];
+    longs.iter().for_each(|long: &u64| octets.extend(long.to_ne_bytes()));
+    [0u32; 2].iter().for_each(|word| octets.extend(word.to_ne_bytes()));
+    let longs = [info.bytes_sent, info.bytes_retrans];
+    longs.iter().for_each(|long| octets.extend(long.to_ne_bytes()));
+    [0u32, 0, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd]
+        .iter()
+        .for_each(|word| octets.extend(word.to_ne_bytes()));
+    octets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_where_linux_has_them() {
+        let info = TcpInfo {
+            state: "CLOSE-WAIT",
+            rtt: 1234,
+            snd_cwnd: 10,
+            bytes_acked: 77,
+            bytes_sent: 88,
+            rcv_ooopack: 3,
+            rcv_wnd: 9,
+            ..TcpInfo::default()
+        };
+        let octets = encode(&info);
+        let word = |at: usize| u32::from_ne_bytes(octets[at..at + 4].try_into().expect("four"));
+        // Offsets of <linux/tcp.h> on 64-bit Linux.
+        assert_eq!(octets[0], 8);
+        assert_eq!((word(68), word(80)), (1234, 10));
+        assert_eq!((word(120), word(200), word(224), word(232)), (77, 88, 3, 9));
+        assert_eq!(octets.len(), 236);
+    }
+}
