@@ -1,11 +1,22 @@
 //! How a stack is started.
 
-use super::{Device, Stack};
+use super::Stack;
 use crate::base::{Cidr, Config, Instant};
-use crate::host::Host;
+use crate::host::{Host, Link};
+use crate::link::{Device, Setup};
 use crate::trace::Sink;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Where packets come from.
+enum Source {
+    None,
+    Device(Device),
+    Tun(String),
+}
+
+/// MTU of a stack without a device.
+const LOOPBACK_MTU: u32 = 65_535;
 
 /// Collects what a [`Stack`] needs to start.
 #[must_use]
@@ -17,7 +28,8 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     seed: Option<[u8; 16]>,
     trace: Option<Box<dyn Sink>>,
-    device: Option<Device>,
+    source: Source,
+    mtu: Option<u32>,
 }
 
 impl Builder {
@@ -30,7 +42,8 @@ impl Builder {
             settings: Vec::new(),
             seed: None,
             trace: None,
-            device: None,
+            source: Source::None,
+            mtu: None,
         }
     }
 
@@ -76,9 +89,23 @@ impl Builder {
         self
     }
 
-    /// The device to run on. Without one the stack only talks to itself.
+    /// Runs on the TUN interface of this name: attaches to it where it exists, else makes it and sets it up for the
+    /// stack's addresses (the kernel's side gets the first other address of each prefix).
+    pub fn tun(mut self, name: &str) -> Builder {
+        self.source = Source::Tun(name.to_owned());
+        self
+    }
+
+    /// Runs on any other device: a descriptor, a channel, a callback, a wire in memory, an impaired link. Without a
+    /// device the stack only talks to itself.
     pub fn device(mut self, device: Device) -> Builder {
-        self.device = Some(device);
+        self.source = Source::Device(device);
+        self
+    }
+
+    /// Largest packet in octets, of an interface that [`tun`](Builder::tun) makes or a stack without a device.
+    pub fn mtu(mut self, mtu: u32) -> Builder {
+        self.mtu = Some(mtu);
         self
     }
 
@@ -86,22 +113,31 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidInput` for settings, addresses and routes that cannot be; what the system says when it has no
-    /// descriptor or thread left.
+    /// descriptor or thread left; a [`LinkError`](crate::link::LinkError) inside when the interface cannot be had.
     pub fn start(self) -> io::Result<Stack> {
         let mut config = self.config;
         for (name, value) in &self.settings {
             config.set(name, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
-        let device = match self.device {
-            Some(device) => device,
-            None => Device::wire(65_535)?.0,
+        let device = match self.source {
+            Source::None => None,
+            Source::Device(device) => Some(device),
+            Source::Tun(name) => {
+                let mut setup = Setup::new(self.addresses.iter().copied()).named(&name);
+                setup.mtu = self.mtu.unwrap_or(setup.mtu);
+                Some(Device::tun(&setup).map_err(io::Error::other)?)
+            }
+        };
+        let link = match &device {
+            Some(device) => device.link(),
+            None => Link::plain(self.mtu.unwrap_or(LOOPBACK_MTU)),
         };
         let seed = match self.seed {
             Some(seed) => seed,
             None => random_seed()?,
         };
         let mut host = Host::new(config, seed);
-        host.set_link(Instant::ZERO, device.link());
+        host.set_link(Instant::ZERO, link);
         host.set_trace(self.trace);
         for cidr in self.addresses {
             host.add_address(cidr).map_err(|_| invalid(format!("{cidr} is no address a host can have")))?;

@@ -8,7 +8,6 @@
 mod attention;
 mod builder;
 mod clock;
-mod device;
 mod driver;
 mod error;
 mod reactor;
@@ -18,9 +17,9 @@ mod watch;
 
 use crate::base::{Cidr, Counters, Errno, Instant};
 use crate::host::{Host, Link, SocketSnapshot};
+use crate::link::Device;
 use crate::trace::Sink;
 pub use builder::Builder;
-pub use device::Device;
 pub(crate) use driver::{On, Shared};
 pub use reactor::Reactor;
 pub(crate) use shard::Shard;
@@ -51,7 +50,7 @@ pub trait Resolve: Send + Sync {
 /// use tunstack::{runtime::Stack, socket::TcpListener};
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let stack = Stack::builder().address("10.9.0.2/24".parse().unwrap()).start()?;
+/// let stack = Stack::builder().address("10.9.0.2/24".parse().unwrap()).tun("tun0").start()?;
 /// let listener = TcpListener::bind(&stack, "10.9.0.2:7")?;
 /// for stream in listener.incoming() {
 ///     let mut stream = stream?;
@@ -99,7 +98,7 @@ impl Stack {
     }
 
     /// Makes `host` run on `device`.
-    pub(crate) fn run(host: Host, device: Device) -> io::Result<Stack> {
+    pub(crate) fn run(host: Host, device: Option<Device>) -> io::Result<Stack> {
         let clock = clock::Clock::start();
         let mut shard = Shard::new(host, device, clock)?;
         shard.settle(clock.now());

@@ -39,7 +39,7 @@ impl Reactor {
 
     /// How long until the next deadline. (The descriptor becomes readable then, too.)
     pub fn next_timeout(&self) -> Option<std::time::Duration> {
-        let at = self.shared.lock().host.next_timeout()?;
+        let at = self.shared.lock().next_timeout()?;
         Some(Duration::into(at.since(self.shared.clock.now())))
     }
 }

@@ -2,11 +2,11 @@
 
 use super::attention::{Attention, Signals};
 use super::clock::Clock;
-use super::device::Device;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState, WatchId};
 use crate::base::{Errno, Instant};
 use crate::host::{Host, SocketId};
+use crate::link::{self, Device, DeviceError, LinkEvent};
 use slotmap::{DenseSlotMap, SecondaryMap, SlotMap, new_key_type};
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,6 @@ use std::task::Waker;
 const ROUND_PACKETS: usize = 64;
 /// Octets read in one round at most.
 const ROUND_OCTETS: usize = 512 << 10;
-/// `EBADFD`: what a TUN descriptor says once its interface is deleted.
-const INTERFACE_DELETED: i32 = 77;
 
 new_key_type! {
     /// A thread that sleeps and could drive.
@@ -80,17 +78,22 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub fn new(host: Host, device: Device, clock: Clock) -> io::Result<Shard> {
+    pub fn new(host: Host, device: Option<Device>, clock: Clock) -> io::Result<Shard> {
         let attention = Attention::new()?;
-        attention.watch_device(device.poll_fd())?;
-        let room = usize::try_from(device.link().max_packet).unwrap_or(0).max(65_536);
+        if let Some(fd) = device.as_ref().and_then(Device::poll_fd) {
+            attention.watch_device(fd)?;
+        }
+        if let Some(fd) = device.as_ref().and_then(Device::events_fd) {
+            attention.watch_link(fd)?;
+        }
+        let room = if device.is_some() { link::BUFFER } else { 0 };
         Ok(Shard {
             host,
             pollers: SlotMap::with_key(),
             ended: None,
             role: Role::Housekeeper,
             attention: Some(Arc::new(attention)),
-            device: Some(device),
+            device,
             buffer: vec![0; room].into_boxed_slice(),
             clock,
             armed: None,
@@ -120,7 +123,12 @@ impl Shard {
         if self.host.next_timeout().is_some_and(|at| at <= now) {
             self.host.advance(now);
         }
-        let more = signals.device && self.drain(now);
+        // A stage that delays packets gives them when their time has come, whatever the descriptor says.
+        let due = self.device.as_ref().and_then(Device::next_timeout).is_some_and(|at| at <= now);
+        let more = (signals.device || due) && self.drain(now);
+        if signals.link {
+            self.hear_link(now);
+        }
         self.settle(now);
         more
     }
@@ -129,17 +137,15 @@ impl Shard {
         let (mut packets, mut octets) = (0, 0);
         while packets < ROUND_PACKETS && octets < ROUND_OCTETS {
             let Some(device) = &mut self.device else { return false };
-            match device.recv(&mut self.buffer) {
+            match device.recv(now, &mut self.buffer) {
                 Ok(Some((len, meta))) => {
                     self.host.receive(now, &self.buffer[..len], meta);
                     packets += 1;
                     octets += len;
                 }
                 Ok(None) => return false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let deleted = error.raw_os_error() == Some(INTERFACE_DELETED);
-                    self.end(if deleted { Errno::ENODEV } else { Errno::EIO });
+                    self.on_device_error(now, &error);
                     return false;
                 }
             }
@@ -147,11 +153,36 @@ impl Shard {
         true
     }
 
+    fn on_device_error(&mut self, now: Instant, error: &DeviceError) {
+        self.host.counters_mut().device_errors += 1;
+        match error {
+            DeviceError::Gone => self.end(error.errno()),
+            DeviceError::Down => self.hear_link(now),
+            // A device that takes no more is a link that loses: TCP sends again.
+            DeviceError::Full | DeviceError::Refused(_) => {}
+        }
+    }
+
+    /// An interface that is down loses packets until it comes up again; one that is gone ends the stack.
+    fn hear_link(&mut self, now: Instant) {
+        while let Some(event) = self.device.as_mut().and_then(Device::poll_link_event) {
+            match event {
+                LinkEvent::Up | LinkEvent::Down => {}
+                LinkEvent::MtuChanged(_) => {
+                    if let Some(device) = &self.device {
+                        self.host.set_link(now, device.link());
+                    }
+                }
+                LinkEvent::Deleted => self.end(Errno::ENODEV),
+            }
+        }
+    }
+
     /// After any input: sends what is due, tells who waits, sets the timer. True when any socket became ready.
     pub fn settle(&mut self, now: Instant) -> bool {
         self.transmit(now);
         let news = self.publish();
-        if let (Some(at), Some(attention)) = (self.host.next_timeout(), &self.attention)
+        if let (Some(at), Some(attention)) = (self.next_timeout(), &self.attention)
             && self.armed.is_none_or(|armed| at < armed)
         {
             // A deadline that moved later does not re-arm: the timer then fires once for nothing.
@@ -161,18 +192,23 @@ impl Shard {
         news
     }
 
+    /// The next deadline, of the host or of its device.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let device = self.device.as_ref().and_then(Device::next_timeout);
+        [self.host.next_timeout(), device].into_iter().flatten().min()
+    }
+
     fn transmit(&mut self, now: Instant) {
-        let mut refused = 0;
+        let mut failed = None;
         while let Some(packet) = self.host.transmit(now) {
-            // A device that takes no more is a link that loses: TCP sends again, and it is counted.
             if let Some(device) = &mut self.device
-                && device.send(&packet).is_err()
+                && let Err(error) = device.send(now, &packet)
             {
-                refused += 1;
+                failed = Some(error);
             }
         }
-        if refused > 0 {
-            self.host.counters_mut().device_errors += refused;
+        if let Some(error) = failed {
+            self.on_device_error(now, &error);
         }
     }
 
@@ -211,12 +247,13 @@ impl Shard {
             return;
         }
         let now = self.clock.now();
-        self.host.fail_all(now, errno);
-        self.transmit(now);
-        self.publish();
         self.ended = Some(errno);
+        self.host.fail_all(now, errno);
+        self.publish();
         if let (Some(device), Some(attention)) = (self.device.take(), &self.attention) {
-            attention.forget(device.poll_fd());
+            [device.poll_fd(), device.events_fd()].into_iter().flatten().for_each(|fd| attention.forget(fd));
+        }
+        if let Some(attention) = &self.attention {
             attention.kick();
         }
         for slots in self.slots.values_mut() {

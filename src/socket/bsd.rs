@@ -357,7 +357,7 @@ impl Socket {
     /// # Errors
     /// `EOPNOTSUPP` for other sockets than TCP's.
     pub fn tcp_info(&self) -> io::Result<TcpInfo> {
-        Ok(self.inner.call(|host, _| host.tcp_info(self.inner.id))?)
+        Ok(self.inner.call(|host, now| host.tcp_info(now, self.inner.id))?)
     }
 
     /// May calls wait? (`O_NONBLOCK` off.)

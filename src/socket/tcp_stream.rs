@@ -113,7 +113,7 @@ impl TcpStream {
     /// # Errors
     /// When the stack has ended.
     pub fn info(&self) -> io::Result<TcpInfo> {
-        Ok(self.inner.call(|host, _| host.tcp_info(self.inner.id))?)
+        Ok(self.inner.call(|host, now| host.tcp_info(now, self.inner.id))?)
     }
 }
 
