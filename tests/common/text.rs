@@ -186,6 +186,11 @@ pub fn has_timestamps(options: &[OptionText]) -> bool {
     })
 }
 
+/// Is there a window scale among these?
+pub fn has_scale(options: &[OptionText]) -> bool {
+    options.iter().any(|option| matches!(option, OptionText::Plain(TcpOption::Scale(_))))
+}
+
 /// Octets of the options of a segment that is sent; `clock` fills in `*`.
 pub fn options_to_send(options: &[OptionText], isns: Isns, clock: (u32, u32)) -> Vec<u8> {
     let mut out = Vec::new();

@@ -168,6 +168,12 @@ impl Checker {
         self
     }
 
+    /// From now on packets are judged one by one only.
+    pub fn forget_flows(&mut self) {
+        self.follow = false;
+        self.flows.clear();
+    }
+
     /// Adds an address that the host may send from.
     pub fn add_address(&mut self, address: IpAddr) {
         self.addresses.push(address);

@@ -4,22 +4,25 @@
 //! relative to each ISN (see [`text`](super::text)). Every packet passes the [`Checker`]; a packet that the script did
 //! not ask for fails the test, at the latest when the dialogue ends.
 
+mod bystander;
 mod icmp;
+mod segments;
 mod setup;
 mod socket;
 
 use super::checker::Checker;
-use super::packet::{self, ACK, Body, Packet, SYN, Tcp, TcpOption};
+use super::packet::{self, Packet, Tcp};
 use super::text::{self, Isns, SegmentText};
-pub use setup::Setup;
-use std::collections::VecDeque;
+#[allow(unused_imports)]
+pub use setup::{Place, Setup};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 pub use tunstack::base::Config;
 use tunstack::base::{Duration, Instant};
 use tunstack::host::{Host, Readiness, RxMeta, SocketId};
-use tunstack::trace::{Event, EventKind, Sink};
+use tunstack::trace::{Event, EventKind, Sink, View};
 
 /// The octet at `position` of every stream that a peer sends; the first octet after the SYN has position 1.
 pub fn pattern(position: i64) -> u8 {
@@ -38,6 +41,9 @@ struct Flow {
     /// Did both SYNs carry timestamps?
     stack_offered_ts: bool,
     peer_offered_ts: bool,
+    /// Window scale of the stack, when both sides scale.
+    stack_scale: u8,
+    peer_scales: bool,
     /// TSval of the last segment from the stack.
     last_ts: u32,
     /// What the test wrote into the socket.
@@ -61,17 +67,26 @@ pub struct Exchange {
     current: usize,
     outbox: VecDeque<(Instant, Packet)>,
     log: Arc<Mutex<Vec<String>>>,
+    views: Arc<Mutex<HashMap<tunstack::trace::Flow, View>>>,
     here: &'static Location<'static>,
     batching: bool,
+    /// The right edge of the window that the stack advertised last, relative to the peer's ISN.
+    pub edge: Option<i64>,
 }
 
 /// Puts what the host tells about its states and timers into the dialogue.
-struct Narrator(Arc<Mutex<Vec<String>>>);
+struct Narrator(Arc<Mutex<Vec<String>>>, Arc<Mutex<HashMap<tunstack::trace::Flow, View>>>);
 
 impl Sink for Narrator {
     fn event(&mut self, event: &Event<'_>) {
         let line = match &event.kind {
-            EventKind::Packet(_) => return, // the dialogue shows packets itself
+            EventKind::Packet(packet) => {
+                // The dialogue shows packets itself.
+                if let (Some(flow), Some(view)) = (event.flow, packet.after) {
+                    self.1.lock().expect("no panic while noting").insert(flow, view);
+                }
+                return;
+            }
             EventKind::State { from, to, why, rfc } => format!("{from} -> {to}: {why} ({rfc})"),
             EventKind::Timer { timer, attempt } => format!("timer: {timer}, attempt {attempt}"),
             EventKind::Congestion { why, cwnd, ssthresh } => {
@@ -326,111 +341,36 @@ impl Exchange {
         SegmentText::parse(text).unwrap_or_else(|why| self.fail(&why))
     }
 
+    /// The ISN of the stack and that of the peer, on the current connection.
+    pub fn isns_of_flow(&self) -> (u32, u32) {
+        (self.flow().stack_isn.unwrap_or(0), self.flow().peer_isn)
+    }
+
+    /// The stack's end and the peer's, on the current connection.
+    pub fn ends(&self) -> (SocketAddr, SocketAddr) {
+        (self.flow().local, self.flow().remote)
+    }
+
+    /// The key variables of the current connection after its last packet, as the trace tells them.
+    pub fn view(&self) -> Option<View> {
+        let flow = tunstack::trace::Flow { local: self.flow().local, remote: self.flow().remote };
+        self.views.lock().expect("no panic while noting").get(&flow).copied()
+    }
+
+    /// SND.NXT and RCV.NXT of the current connection after its last packet.
+    pub fn last_view(&self) -> Option<(u32, u32)> {
+        self.view().map(|view| (view.snd_nxt, view.rcv_nxt))
+    }
+
+    /// From now on the checker judges packets one by one: the peer sends what no TCP would.
+    pub fn only_single_packets(&mut self) -> &mut Exchange {
+        self.checker.forget_flows();
+        self
+    }
+
     /// The peer's clock for timestamps: a tick per millisecond, from an arbitrary start.
     pub fn peer_clock(&self) -> u32 {
         1_000 + self.now.as_millis() as u32
-    }
-
-    fn build(&mut self, spec: &SegmentText) -> Tcp {
-        let isns = self.isns(false);
-        let clock = (self.peer_clock(), self.flow().last_ts);
-        let flow = &self.flows[self.current];
-        let options = match &spec.options {
-            Some(options) => text::options_to_send(options, isns, clock),
-            None if flow.peer_offered_ts && flow.stack_offered_ts && spec.flags & SYN == 0 => {
-                packet::write_options(&[
-                    TcpOption::Nop,
-                    TcpOption::Nop,
-                    TcpOption::Timestamps(clock.0, clock.1),
-                ])
-            }
-            None => Vec::new(),
-        };
-        let seq = spec.seq.on_wire(isns.sender);
-        let first = i64::from(seq.wrapping_sub(isns.sender) as i32) + i64::from(spec.flags & SYN != 0);
-        let payload = spec
-            .data
-            .clone()
-            .unwrap_or_else(|| (0..i64::from(spec.len)).map(|i| pattern(first + i)).collect());
-        if spec.flags & SYN != 0 {
-            let offered = text::has_timestamps(spec.options.as_deref().unwrap_or(&[]));
-            self.flow_mut().peer_offered_ts = offered;
-        }
-        let flow = self.flow();
-        Tcp {
-            src_port: flow.remote.port(),
-            dst_port: flow.local.port(),
-            seq,
-            ack: spec.ack.map_or(0, |ack| ack.on_wire(isns.other)),
-            flags: spec.flags,
-            window: spec.win.unwrap_or(flow.window),
-            urgent: spec.urg.unwrap_or(0),
-            options,
-            payload,
-        }
-    }
-
-    /// Takes from a segment of the stack what the dialogue must know to go on.
-    fn learn(&mut self, packet: &Packet, tcp: &Tcp) {
-        let flow = self.flow_mut();
-        if flow.local.port() == 0 {
-            flow.local = SocketAddr::new(packet.src, tcp.src_port);
-        }
-        let options = tcp.walk().unwrap_or_default();
-        let timestamps = options.iter().find_map(|option| match option {
-            TcpOption::Timestamps(value, _) => Some(*value),
-            _ => None,
-        });
-        if tcp.has(SYN) {
-            flow.stack_isn.get_or_insert(tcp.seq);
-            flow.stack_offered_ts = timestamps.is_some();
-        }
-        flow.last_ts = timestamps.unwrap_or(flow.last_ts);
-    }
-
-    fn matches(&self, spec: &SegmentText, packet: &Packet, tcp: &Tcp) -> Result<(), String> {
-        let flow = self.flow();
-        let isns = self.isns(true);
-        let ends = (SocketAddr::new(packet.src, tcp.src_port), SocketAddr::new(packet.dst, tcp.dst_port));
-        let unlike = |what: &str| Err(format!("the {what} differs"));
-        if ends != (flow.local, flow.remote) {
-            return Err(format!("it goes from {} to {}", ends.0, ends.1));
-        }
-        if tcp.flags != spec.flags {
-            return unlike("set of flags");
-        }
-        if tcp.seq != spec.seq.on_wire(isns.sender) {
-            return unlike("sequence number");
-        }
-        if tcp.payload.len() as u32 != spec.len {
-            return unlike("length");
-        }
-        if tcp.has(ACK) && spec.ack.map(|ack| ack.on_wire(isns.other)) != Some(tcp.ack) {
-            return unlike("acknowledgment");
-        }
-        if spec.win.is_some_and(|win| win != tcp.window) {
-            return unlike("window");
-        }
-        if spec.urg.is_some_and(|urg| urg != tcp.urgent) {
-            return unlike("urgent pointer");
-        }
-        if let Some(options) = &spec.options {
-            if !text::options_match(options, &tcp.walk()?, isns) {
-                return unlike("option list");
-            }
-        }
-        match &spec.data {
-            Some(data) if *data != tcp.payload => unlike("data"),
-            None if tcp.payload.is_empty() => Ok(()),
-            None => {
-                let start = tcp.seq.wrapping_sub(isns.sender).wrapping_sub(1) as usize;
-                match flow.written.get(start..start + tcp.payload.len()) {
-                    Some(written) if written == tcp.payload => Ok(()),
-                    _ => Err("the data is not what was written there".into()),
-                }
-            }
-            Some(_) => Ok(()),
-        }
     }
 
     #[track_caller]
@@ -461,6 +401,9 @@ impl Exchange {
         }
         while let Some(event) = self.host.poll_event() {
             self.events.push((event.socket, event.readiness));
+        }
+        if let Err(what) = self.host.check_invariants() {
+            self.fail(&format!("the host's own invariants: {what}"));
         }
         self.checker.settle();
     }
@@ -496,44 +439,20 @@ impl Exchange {
         result
     }
 
+    /// Calls the host as a user would, whatever is pending.
+    #[track_caller]
+    fn user_quietly<R>(&mut self, call: impl FnOnce(&mut Host, Instant) -> R) -> R {
+        self.checker.acted();
+        let result = call(&mut self.host, self.now);
+        self.drain();
+        result
+    }
+
     #[track_caller]
     fn nothing_pending(&mut self) {
         if let Some((_, packet)) = self.outbox.pop_front() {
             let text = self.show(&packet);
             self.fail(&format!("the script does not expect  {text}"));
-        }
-    }
-
-    fn show(&self, packet: &Packet) -> String {
-        let (src, dst) = (packet.src, packet.dst);
-        match &packet.body {
-            Body::Tcp(tcp) => {
-                let ends = (SocketAddr::new(src, tcp.src_port), SocketAddr::new(dst, tcp.dst_port));
-                let flow = self.flow();
-                let unborn = flow.local.port() == 0;
-                let local = if unborn && ends.1 == flow.remote { ends.0 } else { flow.local };
-                match ends {
-                    ends if ends == (local, flow.remote) => {
-                        let mut isns = self.isns(true);
-                        if tcp.has(SYN) && flow.stack_isn.is_none() {
-                            isns.sender = tcp.seq;
-                        }
-                        text::show(tcp, isns)
-                    }
-                    ends if ends == (flow.remote, local) => text::show(tcp, self.isns(false)),
-                    _ => {
-                        format!("{} > {}: {}", ends.0, ends.1, text::show(tcp, Isns { sender: 0, other: 0 }))
-                    }
-                }
-            }
-            Body::Udp { src_port, dst_port, payload } => {
-                format!("{src}:{src_port} > {dst}:{dst_port}: UDP, {} octets", payload.len())
-            }
-            Body::Icmp { kind, code, payload, .. } => {
-                format!("{src} > {dst}: ICMP {kind}/{code}, {} octets", payload.len())
-            }
-            Body::Fragment => format!("{src} > {dst}: fragment {:?} of {}", packet.fragment, packet.id),
-            Body::Other => format!("{src} > {dst}: protocol {}", packet.protocol),
         }
     }
 

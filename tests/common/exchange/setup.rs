@@ -3,12 +3,13 @@
 use super::super::checker::Checker;
 use super::super::text::SegmentText;
 use super::{Config, Exchange, Flow, Narrator};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use tunstack::base::{Cidr, Instant};
-use tunstack::host::{Domain, Errno, Host, Link, Opt, Type};
+use tunstack::host::{Domain, Errno, Host, Link, Opt, Shutdown, Type};
+use tunstack::trace::TcpState;
 
 /// Where the peer's sequence numbers begin unless a test says otherwise.
 const PEER_ISN: u32 = 1_000_000;
@@ -112,7 +113,8 @@ impl Setup {
         };
         let mut host = Host::new(self.config.clone(), [self.seed; 16]);
         let log = Arc::new(Mutex::new(Vec::new()));
-        host.set_trace(Some(Box::new(Narrator(log.clone()))));
+        let views = Arc::new(Mutex::new(HashMap::new()));
+        host.set_trace(Some(Box::new(Narrator(log.clone(), views.clone()))));
         host.set_link(Instant::ZERO, Link::plain(self.mtu));
         let cidr = Cidr::new(stack, if self.v6 { 64 } else { 24 }).expect("a legal prefix");
         host.add_address(cidr).expect("a legal address");
@@ -126,6 +128,8 @@ impl Setup {
             window: self.window,
             stack_offered_ts: false,
             peer_offered_ts: false,
+            stack_scale: 0,
+            peer_scales: false,
             last_ts: 0,
             written: Vec::new(),
             read: 1,
@@ -141,8 +145,10 @@ impl Setup {
             current: 0,
             outbox: VecDeque::new(),
             log,
+            views,
             here: Location::caller(),
             batching: false,
+            edge: None,
         }
     }
 
@@ -216,9 +222,84 @@ impl Setup {
         x
     }
 
+    /// A dialogue that has led to this state, by the segments that lead there; see [`Place`] for where it stands.
+    #[track_caller]
+    pub fn in_state(&self, state: TcpState) -> (Exchange, Place) {
+        let x = match state {
+            TcpState::Closed => self.closed(),
+            TcpState::Listen => self.listening(),
+            TcpState::SynSent => self.connecting(),
+            TcpState::SynReceived => self.syn_received(),
+            TcpState::Established
+            | TcpState::FinWait1
+            | TcpState::FinWait2
+            | TcpState::CloseWait
+            | TcpState::Closing
+            | TcpState::LastAck
+            | TcpState::TimeWait => self.established(),
+        };
+        lead_to(x, state)
+    }
+
     fn domain(&self) -> Domain {
         if self.v6 { Domain::Inet6 } else { Domain::Inet }
     }
+}
+
+/// Where a dialogue stands: what the stack has sent, and what of it is acknowledged; what it expects next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub snd_una: i64,
+    pub snd_nxt: i64,
+    pub rcv_nxt: i64,
+    /// The right edge of the stack's window.
+    pub edge: i64,
+}
+
+/// From ESTABLISHED to a later state. ESTABLISHED and CLOSE-WAIT have four octets in flight.
+fn lead_to(mut x: Exchange, state: TcpState) -> (Exchange, Place) {
+    let (snd_una, snd_nxt, rcv_nxt) = match state {
+        TcpState::Closed | TcpState::Listen => (1, 1, 1),
+        TcpState::SynSent | TcpState::SynReceived => (0, 1, 1),
+        TcpState::Established => {
+            x.write(b"data").stack("P. 1:5(4) ack 1");
+            (1, 5, 1)
+        }
+        TcpState::CloseWait => {
+            x.write(b"data").stack("P. 1:5(4) ack 1");
+            x.peer("F. 1:1(0) ack 1").stack(". 5:5(0) ack 2");
+            (1, 5, 2)
+        }
+        TcpState::LastAck => {
+            x.peer("F. 1:1(0) ack 1").stack(". 1:1(0) ack 2");
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 2");
+            (1, 2, 2)
+        }
+        TcpState::FinWait1 => {
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
+            (1, 2, 1)
+        }
+        TcpState::FinWait2 => {
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
+            x.peer(". 1:1(0) ack 2");
+            (2, 2, 1)
+        }
+        TcpState::Closing => {
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
+            x.peer("F. 1:1(0) ack 1").stack(". 2:2(0) ack 2");
+            (1, 2, 2)
+        }
+        TcpState::TimeWait => {
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
+            x.peer("F. 1:1(0) ack 2").stack(". 2:2(0) ack 2");
+            (2, 2, 2)
+        }
+    };
+    if !matches!(state, TcpState::Closed | TcpState::Listen) {
+        x.state_is(state.name());
+    }
+    let edge = x.edge.unwrap_or(rcv_nxt + 65535);
+    (x, Place { snd_una, snd_nxt, rcv_nxt, edge })
 }
 
 /// A dialogue text that is wrong fails where it stands, not in the middle of a test.

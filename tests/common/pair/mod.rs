@@ -142,6 +142,9 @@ impl Pair {
             self.apps[end].on_event(&mut self.hosts[end], self.now, event);
         }
         self.checkers[end].settle();
+        if let Err(what) = self.hosts[end].check_invariants() {
+            panic!("host {end} at {:?}: {what}", self.now);
+        }
     }
 
     /// What can be said about both ends when something is wrong.
