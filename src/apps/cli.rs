@@ -1,0 +1,375 @@
+//! The command line: what can be asked for, as values.
+
+use super::service::Service;
+use crate::base::{Cidr, Config};
+use crate::link::impair::Impairment;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// A complete TCP/IP host in user space, on a TUN device.
+#[derive(Debug, Parser)]
+#[command(name = "tunstack", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the stack at work: a real client talks to it, and every packet is explained
+    Demo(Demo),
+    /// Offer services: echo, discard, daytime, chargen, http, chat
+    Serve(Serve),
+    /// Show addresses, mask, network, broadcast, gateway, MTU and counters
+    Ifconfig(Ifconfig),
+    /// Open a connection and join it to standard input and output (like nc)
+    Connect(Connect),
+    /// Wait for a connection and join it to standard input and output (like nc -l)
+    Listen(Listen),
+    /// Fetch a page or file over HTTP
+    Get(Get),
+    /// Send a file
+    Send(Send),
+    /// Receive a file
+    Recv(Recv),
+    /// Talk with others: in the rooms of a chat server, or as a group by broadcast
+    Chat(Chat),
+    /// Is a host there, and how far away is it?
+    Ping(Ping),
+    /// Look up names and addresses
+    Resolve(Resolve),
+    /// List the well-known services, or look one up by name or port
+    Services(Services),
+    /// Check what a stack needs on this machine, with the command that mends what is missing
+    Doctor(Doctor),
+    /// Run one of the small sample programs that every course teaches
+    Sample(Sample),
+}
+
+/// The interface, the addresses and the link of the stack.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Stack")]
+pub struct Device {
+    /// Interface: attached to as it is where it exists, else made and removed again [default: a free tunN]
+    #[arg(long, value_name = "NAME")]
+    pub tun: Option<String>,
+    /// Address of the stack with its prefix; may be repeated [default: 10.9.0.2/24 and fd09::2/64]
+    #[arg(long, value_name = "CIDR")]
+    pub addr: Vec<Cidr>,
+    /// Address of the kernel's side; may be repeated [default: the first free one of each prefix]
+    #[arg(long, value_name = "CIDR")]
+    pub peer: Vec<Cidr>,
+    /// Default gateway; may be repeated for the other family [default: the kernel's side]
+    #[arg(long, value_name = "IP")]
+    pub gateway: Vec<IpAddr>,
+    /// Largest packet in octets [default: 1500]
+    #[arg(long, value_name = "N")]
+    pub mtu: Option<u32>,
+    /// Print the `ip` commands instead of running
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Change a setting, as tcp_rmem='4096 65536 1048576'; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+    /// Write all packets to a pcapng file; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+    /// Draw every packet on standard error
+    #[arg(long)]
+    pub ladder: bool,
+    /// Make the link bad, as loss=10%,delay=20ms
+    #[arg(long, value_name = "SPEC")]
+    pub link: Option<Impairment>,
+    /// Make chance repeatable
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Run in a private network namespace
+    #[arg(long)]
+    pub netns: bool,
+    /// Segmentation offload
+    #[arg(long, value_enum, default_value_t = Offload::Auto, hide = true)]
+    pub offload: Offload,
+}
+
+/// Segmentation offload of the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Offload {
+    /// What the device can do.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+}
+
+/// `tunstack demo`.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// Two simulated hosts instead of the real kernel: no rights needed
+    #[arg(long)]
+    pub sim: bool,
+    /// Another client; $ADDR in it is the stack's address
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, conflicts_with_all = ["sim", "shell"])]
+    pub client: Vec<String>,
+    /// A shell in which the stack can be reached
+    #[arg(long, conflicts_with = "sim")]
+    pub shell: bool,
+    /// Hold until Enter, so that another terminal can watch
+    #[arg(long)]
+    pub wait: bool,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
+    /// Services to offer
+    #[arg(required = true, value_enum, value_name = "SERVICE")]
+    pub services: Vec<Service>,
+    /// Another port for a service, as http=8080; may be repeated
+    #[arg(long, value_name = "SERVICE=N", value_parser = service_port)]
+    pub port: Vec<(Service, u16)>,
+    /// Files that http gives out [default: a page about the stack]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Say who comes and goes
+    #[arg(short, long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack ifconfig`.
+#[derive(Args, Clone, Debug)]
+pub struct Ifconfig {
+    /// Also the counters that are zero
+    #[arg(short, long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack connect`.
+#[derive(Args, Clone, Debug)]
+pub struct Connect {
+    /// Host name or address
+    pub host: String,
+    /// Port or service name
+    pub port: String,
+    /// UDP instead of TCP
+    #[arg(short, long)]
+    pub udp: bool,
+    /// Give up after so many seconds without a connection, or (UDP) without an answer
+    #[arg(short = 'w', long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack listen`.
+#[derive(Args, Clone, Debug)]
+pub struct Listen {
+    /// Port or service name
+    pub port: String,
+    /// UDP instead of TCP
+    #[arg(short, long)]
+    pub udp: bool,
+    /// Take one connection after another
+    #[arg(short, long, conflicts_with = "udp")]
+    pub keep: bool,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack get`.
+#[derive(Args, Clone, Debug)]
+pub struct Get {
+    /// What to fetch, as http://10.9.0.1/index.html
+    pub url: String,
+    /// Write it to a file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show the answer's head too
+    #[arg(short, long)]
+    pub include: bool,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack send`.
+#[derive(Args, Clone, Debug)]
+pub struct Send {
+    /// File to send; - is standard input
+    pub file: PathBuf,
+    /// Where to, as HOST:PORT
+    #[arg(required_unless_present = "listen")]
+    pub to: Option<String>,
+    /// Wait on this port for the receiver to connect
+    #[arg(long, value_name = "PORT", conflicts_with = "to")]
+    pub listen: Option<u16>,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack recv`.
+#[derive(Args, Clone, Debug)]
+pub struct Recv {
+    /// File to write; - is standard output
+    pub file: PathBuf,
+    /// Connect there, as HOST:PORT, instead of waiting
+    #[arg(long, value_name = "HOST:PORT")]
+    pub from: Option<String>,
+    /// Port to wait on
+    #[arg(long, value_name = "PORT", default_value_t = 9000, conflicts_with = "from")]
+    pub listen: u16,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack chat`.
+#[derive(Args, Clone, Debug)]
+pub struct Chat {
+    /// Chat server, as HOST or HOST:PORT
+    #[arg(required_unless_present = "group")]
+    pub server: Option<String>,
+    /// No server: talk with everybody on the network by UDP broadcast
+    #[arg(long, conflicts_with = "server")]
+    pub group: bool,
+    /// Name to be known by
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Room to begin in
+    #[arg(long, default_value = "lobby")]
+    pub room: String,
+    /// Port of the group
+    #[arg(long, default_value_t = super::chat::GROUP_PORT)]
+    pub port: u16,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack ping`.
+#[derive(Args, Clone, Debug)]
+pub struct Ping {
+    /// Host name or address
+    pub host: String,
+    /// How many requests [default: until Ctrl-C]
+    #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    /// Seconds between them
+    #[arg(short, long, default_value_t = 1.0, value_parser = interval)]
+    pub interval: f64,
+    /// Octets of payload
+    #[arg(short, long, default_value_t = 56, value_parser = clap::value_parser!(u32).range(..=65499))]
+    pub size: u32,
+    /// TTL or hop limit
+    #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
+    pub ttl: Option<u8>,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack resolve`.
+#[derive(Args, Clone, Debug)]
+pub struct Resolve {
+    /// Names, or addresses to find the names of
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// Ask this name server [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "IP")]
+    pub server: Option<IpAddr>,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack services`.
+#[derive(Args, Clone, Debug)]
+pub struct Services {
+    /// Name or port; all services when absent
+    pub which: Option<String>,
+}
+
+/// `tunstack doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// `tunstack sample`.
+#[derive(Args, Clone, Debug)]
+pub struct Sample {
+    /// Which program
+    #[arg(value_enum)]
+    pub program: SampleProgram,
+    /// Server address [default: the stack's own, or the kernel's side for a client]
+    pub host: Option<IpAddr>,
+    /// Port
+    #[arg(long, default_value_t = 5000)]
+    pub port: u16,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+/// The sample programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SampleProgram {
+    /// socket, bind, listen, accept, recv, send, close
+    TcpServer,
+    /// socket, connect, send, recv, close
+    TcpClient,
+    /// socket, bind, recvfrom, sendto
+    UdpServer,
+    /// socket, sendto, recvfrom
+    UdpClient,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("'{text}' is no time between two requests: give seconds, like 0.2 or 1")),
+    }
+}
+
+/// `NAME=VALUE`, tried on a default configuration so that a mistake shows before anything is made.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(format!("'{text}' sets nothing: write NAME=VALUE, like tcp_sack=0"));
+    };
+    match Config::default().set(name, value) {
+        Ok(()) => Ok((name.to_owned(), value.to_owned())),
+        Err(error) => {
+            let near = Config::NAMES.iter().map(|(known, _)| *known).filter(|known| is_near(known, name));
+            match near.collect::<Vec<_>>().join(", ") {
+                near if near.is_empty() || Config::default().get(name).is_some() => Err(error.to_string()),
+                near => Err(format!("{error}; there is {near}")),
+            }
+        }
+    }
+}
+
+/// Do two names share most of their words?
+fn is_near(known: &str, asked: &str) -> bool {
+    let words: Vec<&str> = asked.split(['_', '.']).filter(|word| word.len() > 2).collect();
+    !words.is_empty() && words.iter().all(|word| known.contains(word))
+}
+
+fn service_port(text: &str) -> Result<(Service, u16), String> {
+    let mistake = || format!("'{text}' gives no service a port: write SERVICE=N, like http=8080");
+    let (name, port) = text.split_once('=').ok_or_else(mistake)?;
+    let service = Service::from_str(name, true).map_err(|_| {
+        let all: Vec<&str> = Service::ALL.iter().map(|service| service.name()).collect();
+        format!("there is no service '{name}': choose {}", all.join(", "))
+    })?;
+    match port.parse() {
+        Ok(port @ 1..) => Ok((service, port)),
+        _ => Err(format!("'{port}' is no port: choose 1 to 65535")),
+    }
+}
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;
