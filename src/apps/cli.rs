@@ -63,10 +63,10 @@ pub struct Device {
     #[arg(long, value_name = "CIDR")]
     pub peer: Vec<Cidr>,
     /// Default gateway; may be repeated for the other family [default: the kernel's side]
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
     pub gateway: Vec<IpAddr>,
     /// Largest packet in octets [default: 1500]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = mtu)]
     pub mtu: Option<u32>,
     /// Print the `ip` commands instead of running
     #[arg(long)]
@@ -84,7 +84,7 @@ pub struct Device {
     #[arg(long, value_name = "SPEC")]
     pub link: Option<Impairment>,
     /// Make chance repeatable
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// Run in a private network namespace
     #[arg(long)]
@@ -279,7 +279,7 @@ pub struct Resolve {
     #[arg(required = true)]
     pub names: Vec<String>,
     /// Ask this name server [default: those of /etc/resolv.conf]
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = ip_address)]
     pub server: Option<IpAddr>,
     #[command(flatten)]
     pub device: Device,
@@ -325,6 +325,19 @@ pub enum SampleProgram {
     UdpServer,
     /// socket, sendto, recvfrom
     UdpClient,
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("'{text}' is no IP address, like 10.9.0.1 or fd09::1"))
+}
+
+fn mtu(text: &str) -> Result<u32, String> {
+    let mtu = text.parse().ok().filter(|mtu| (68..=65535).contains(mtu));
+    mtu.ok_or_else(|| format!("'{text}' is no MTU: choose 68 to 65535, or from 1280 with IPv6"))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("'{text}' is no seed: choose a whole number, like 7"))
 }
 
 fn interval(text: &str) -> Result<f64, String> {

@@ -72,19 +72,55 @@ pub fn plain(error: &io::Error) -> String {
 
 /// A clap error as one sentence.
 pub fn usage(error: &clap::Error) -> Failure {
-    use clap::error::{ContextKind, ContextValue};
+    use clap::error::{ContextKind, ErrorKind};
     use std::error::Error as _;
-    let argument = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(argument)) => argument.split(' ').next().unwrap_or_default().to_owned(),
-        _ => String::new(),
+    let context = |kind| error.get(kind).map(context_words).unwrap_or_default();
+    let argument = context(ContextKind::InvalidArg).join(" ");
+    let value = context(ContextKind::InvalidValue).join(" ");
+    let near = |kind| match context(kind).as_slice() {
+        [] => "`tunstack --help` lists them".to_owned(),
+        near => format!("did you mean {}?", near.join(" or ")),
     };
-    if let (Some(source), false) = (error.source(), argument.is_empty()) {
-        return Failure::input(format!("{argument}: {source}"));
+    Failure::input(match error.kind() {
+        ErrorKind::ValueValidation if error.source().is_some() => {
+            let option = argument.split(' ').next().unwrap_or_default();
+            format!("{option}: {}", error.source().map(ToString::to_string).unwrap_or_default())
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("{argument} needs a value"),
+        ErrorKind::InvalidValue => {
+            let choices = context(ContextKind::ValidValue).join(", ");
+            format!("'{value}' is no {}: choose {choices}", argument.trim_matches(['<', '>', '.', '[', ']']))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let command = context(ContextKind::InvalidSubcommand).join(" ");
+            format!("there is no command '{command}': {}", near(ContextKind::SuggestedSubcommand))
+        }
+        ErrorKind::UnknownArgument => {
+            let near = near(ContextKind::SuggestedArg).replace("tunstack --help", "tunstack COMMAND --help");
+            format!("there is no option or argument '{argument}' here: {near}")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            format!("{argument} is missing: `tunstack COMMAND --help` says what it is")
+        }
+        ErrorKind::ArgumentConflict => {
+            format!("{argument} and {} exclude each other", context(ContextKind::PriorArg).join(", "))
+        }
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            format!("{}: see `tunstack --help`", line.strip_prefix("error: ").unwrap_or(line))
+        }
+    })
+}
+
+fn context_words(value: &clap::error::ContextValue) -> Vec<String> {
+    use clap::error::ContextValue;
+    match value {
+        ContextValue::String(word) => vec![word.clone()],
+        ContextValue::Strings(words) => words.clone(),
+        ContextValue::StyledStr(text) => vec![text.to_string()],
+        ContextValue::StyledStrs(texts) => texts.iter().map(ToString::to_string).collect(),
+        ContextValue::Number(number) => vec![number.to_string()],
+        _ => Vec::new(),
     }
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    let sentence = lines.collect::<Vec<_>>().join(" ");
-    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    Failure::input(format!("{sentence}; `tunstack --help` and `tunstack COMMAND --help` show what there is"))
 }
