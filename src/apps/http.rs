@@ -60,7 +60,10 @@ impl Head {
 
     /// The first value of a field; names are compared without regard to case.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Is `token` among the values of a field that is a list?
@@ -179,7 +182,11 @@ impl Decoder {
     ///
     /// # Errors
     /// For malformed chunks.
-    pub fn take<'a>(&mut self, mut input: &'a [u8], mut body: impl FnMut(&'a [u8])) -> Result<usize, HttpError> {
+    pub fn take<'a>(
+        &mut self,
+        mut input: &'a [u8],
+        mut body: impl FnMut(&'a [u8]),
+    ) -> Result<usize, HttpError> {
         let whole = input.len();
         while !input.is_empty() {
             match &mut self.state {
@@ -189,7 +196,8 @@ impl Decoder {
                     input = &[];
                 }
                 State::Plain(left) | State::Chunk(left) => {
-                    let (now, rest) = input.split_at(input.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                    let (now, rest) =
+                        input.split_at(input.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
                     body(now);
                     input = rest;
                     *left -= now.len() as u64;
@@ -263,7 +271,8 @@ impl Url {
             }
             None => text,
         };
-        let wrong = || format!("'{text}' is no address of a page: write it like http://10.9.0.1:8000/index.html");
+        let wrong =
+            || format!("'{text}' is no address of a page: write it like http://10.9.0.1:8000/index.html");
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
         let (host, port) = split_port(authority).ok_or_else(wrong)?;

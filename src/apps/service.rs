@@ -149,7 +149,8 @@ impl Moment {
         let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
         let weekday_from_thursday = (days % 7) as usize;
-        let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+        let leap =
+            |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
         let mut year = 1970;
         while days >= 365 + u64::from(leap(year)) {
             days -= 365 + u64::from(leap(year));

@@ -87,16 +87,28 @@ fn each_mistake_is_told_in_one_sentence_with_its_mend() {
             &["ping", "h", "--peer", "10.9.0.1/33"],
             "--peer: '10.9.0.1/33' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
         ),
-        (&["ping", "h", "--set", "tcp_sack"], "--set: 'tcp_sack' sets nothing: write NAME=VALUE, like tcp_sack=0"),
+        (
+            &["ping", "h", "--set", "tcp_sack"],
+            "--set: 'tcp_sack' sets nothing: write NAME=VALUE, like tcp_sack=0",
+        ),
         (&["ping", "h", "--set", "tcp_sack=2"], "--set: '2' is no value for tcp_sack: expected 0 or 1"),
         (
             &["ping", "h", "--set", "keepalive_intvl=2"],
             "--set: no setting is called 'keepalive_intvl'; there is tcp_keepalive_intvl",
         ),
         (&["ping", "h", "--set", "x=2"], "--set: no setting is called 'x'"),
-        (&["ping", "h", "--link", "loss=200%"], "--link: 'loss=200%' is nothing a link can do: expected a percentage from 0% to 100%, like 0.5%"),
-        (&["ping", "h", "-i", "0"], "--interval: '0' is no time between two requests: give seconds, like 0.2 or 1"),
-        (&["serve", "echo", "--port", "8080"], "--port: '8080' gives no service a port: write SERVICE=N, like http=8080"),
+        (
+            &["ping", "h", "--link", "loss=200%"],
+            "--link: 'loss=200%' is nothing a link can do: expected a percentage from 0% to 100%, like 0.5%",
+        ),
+        (
+            &["ping", "h", "-i", "0"],
+            "--interval: '0' is no time between two requests: give seconds, like 0.2 or 1",
+        ),
+        (
+            &["serve", "echo", "--port", "8080"],
+            "--port: '8080' gives no service a port: write SERVICE=N, like http=8080",
+        ),
         (
             &["serve", "echo", "--port", "ftp=21"],
             "--port: there is no service 'ftp': choose echo, discard, daytime, chargen, http, chat",
@@ -106,9 +118,15 @@ fn each_mistake_is_told_in_one_sentence_with_its_mend() {
         (&["ping"], "<HOST> is missing: `tunstack COMMAND --help` says what it is"),
         (&["serve", "ftp"], "'ftp' is no SERVICE: choose echo, discard, daytime, chargen, http, chat"),
         (&["pong"], "there is no command 'pong': did you mean ping?"),
-        (&["ping", "h", "--gatway", "9"], "there is no option or argument '--gatway' here: did you mean --gateway?"),
+        (
+            &["ping", "h", "--gatway", "9"],
+            "there is no option or argument '--gatway' here: did you mean --gateway?",
+        ),
         (&["ping", "h", "--mtu"], "--mtu <N> needs a value"),
-        (&["ping", "h", "--mtu", "big"], "--mtu: 'big' is no MTU: choose 68 to 65535, or from 1280 with IPv6"),
+        (
+            &["ping", "h", "--mtu", "big"],
+            "--mtu: 'big' is no MTU: choose 68 to 65535, or from 1280 with IPv6",
+        ),
         (&["demo", "--sim", "--shell"], "--sim and --shell exclude each other"),
     ];
     for (arguments, expected) in cases {

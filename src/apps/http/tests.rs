@@ -98,7 +98,8 @@ fn bodies_are_the_same_in_pieces_of_any_size() {
 
 #[test]
 fn malformed_chunks_are_refused() {
-    for bad in [&b"x\r\n"[..], b"\r\n", b"-1\r\n", b"5\r\nhelloX\r\n", b"fffffffffffffffff\r\n", &[b'1'; 400]] {
+    for bad in [&b"x\r\n"[..], b"\r\n", b"-1\r\n", b"5\r\nhelloX\r\n", b"fffffffffffffffff\r\n", &[b'1'; 400]]
+    {
         assert!(decode(Framing::Chunked, bad, 7).is_err(), "{bad:?}");
     }
 }
@@ -112,7 +113,15 @@ fn addresses_of_pages_have_host_port_and_target() {
     assert_eq!(url("host?x"), expect("host", 80, "/?x"));
     assert_eq!(url("http://[fd09::1]:81/"), expect("fd09::1", 81, "/"));
     assert_eq!(url("http://[fd09::1]:81/").authority(), "[fd09::1]:81");
-    for bad in ["http://", "http:///x", "http://a:0/", "http://a:99999/", "http://u@h/", "http://[::1/", "http://a/b c"] {
+    for bad in [
+        "http://",
+        "http:///x",
+        "http://a:0/",
+        "http://a:99999/",
+        "http://u@h/",
+        "http://[::1/",
+        "http://a/b c",
+    ] {
         assert!(Url::parse(bad).is_err(), "{bad}");
     }
     assert_eq!(
