@@ -68,6 +68,7 @@ impl Network {
             }
             Kind::EchoReply { .. } => Verdict::Deliver(delivery),
             Kind::Unreachable { .. }
+            | Kind::FragmentationNeeded { .. }
             | Kind::PacketTooBig { .. }
             | Kind::TimeExceeded { .. }
             | Kind::ParameterProblem { .. } => self.receive_error(env, delivery),
@@ -248,8 +249,8 @@ fn is_error_v6(header: &ip::V6<'_>) -> bool {
 
 fn message_of(v4: bool, kind: IcmpErrorKind) -> Kind {
     match kind {
-        IcmpErrorKind::PortUnreachable => Kind::Unreachable { code: if v4 { 3 } else { 4 }, mtu: 0 },
-        IcmpErrorKind::ProtocolUnreachable { .. } if v4 => Kind::Unreachable { code: 2, mtu: 0 },
+        IcmpErrorKind::PortUnreachable => Kind::Unreachable { code: if v4 { 3 } else { 4 } },
+        IcmpErrorKind::ProtocolUnreachable { .. } if v4 => Kind::Unreachable { code: 2 },
         IcmpErrorKind::ProtocolUnreachable { pointer } => Kind::ParameterProblem { code: 1, pointer },
         IcmpErrorKind::ReassemblyTimeout => Kind::TimeExceeded { code: 1 },
         IcmpErrorKind::ParameterProblem { code, pointer } => Kind::ParameterProblem { code, pointer },
@@ -268,8 +269,8 @@ enum NextHop {
 fn next_hop_mtu(message: &Message<'_>, quoted_len: u32) -> NextHop {
     let mtu = match message.kind {
         // RFC 1191 §5: routers that do not tell.
-        Kind::Unreachable { code: 4, mtu: 0 } => plateau_below(quoted_len),
-        Kind::Unreachable { code: 4, mtu } => u32::from(mtu),
+        Kind::FragmentationNeeded { mtu: 0 } => plateau_below(quoted_len),
+        Kind::FragmentationNeeded { mtu } => u32::from(mtu),
         Kind::PacketTooBig { mtu } => mtu,
         Kind::EchoRequest { .. }
         | Kind::EchoReply { .. }
@@ -290,9 +291,9 @@ fn next_hop_mtu(message: &Message<'_>, quoted_len: u32) -> NextHop {
 /// `icmpv6_err_convert`). `None` for codes that nobody defined.
 fn error_of(v4: bool, message: &Message<'_>) -> Option<(Errno, bool)> {
     match message.kind {
-        Kind::Unreachable { code, .. } if v4 => unreachable_v4(code),
-        Kind::Unreachable { code, .. } => Some(unreachable_v6(code)),
-        Kind::PacketTooBig { .. } => Some((Errno::EMSGSIZE, false)),
+        Kind::Unreachable { code } if v4 => unreachable_v4(code),
+        Kind::Unreachable { code } => Some(unreachable_v6(code)),
+        Kind::FragmentationNeeded { .. } | Kind::PacketTooBig { .. } => Some((Errno::EMSGSIZE, false)),
         Kind::TimeExceeded { .. } => Some((Errno::EHOSTUNREACH, false)),
         Kind::ParameterProblem { .. } => Some((Errno::EPROTO, true)),
         Kind::Unknown { .. } => Some((Errno::EPROTO, false)),
@@ -310,7 +311,6 @@ fn unreachable_v4(code: u8) -> Option<(Errno, bool)> {
         1 | 12 => (Errno::EHOSTUNREACH, false),
         2 => (Errno::ENOPROTOOPT, true),
         3 => (Errno::ECONNREFUSED, true),
-        4 => (Errno::EMSGSIZE, false),
         5 => (Errno::EOPNOTSUPP, false),
         6 | 9 => (Errno::ENETUNREACH, true),
         7 => (Errno::EHOSTDOWN, true),
@@ -337,6 +337,7 @@ fn count_in(env: &mut Env<'_>, v4: bool, kind: Kind) {
         Kind::EchoRequest { .. } => &mut c.icmp6_in_echos,
         Kind::EchoReply { .. } if v4 => &mut c.icmp_in_echo_reps,
         Kind::EchoReply { .. } => &mut c.icmp6_in_echo_replies,
+        Kind::FragmentationNeeded { .. } => &mut c.icmp_in_dest_unreachs,
         Kind::Unreachable { .. } if v4 => &mut c.icmp_in_dest_unreachs,
         Kind::Unreachable { .. } => &mut c.icmp6_in_dest_unreachs,
         Kind::PacketTooBig { .. } => &mut c.icmp6_in_pkt_too_bigs,

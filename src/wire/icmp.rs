@@ -30,11 +30,14 @@ pub enum Kind {
         /// Sequence number.
         seq: u16,
     },
-    /// Destination unreachable (3, 1); `mtu` is the next hop's with code 4 of ICMP, else 0.
+    /// Destination unreachable (3, 1), for another reason than size.
     Unreachable {
         /// Which of the reasons.
         code: u8,
-        /// Next-hop MTU (RFC 1191 §4).
+    },
+    /// Fragmentation needed and DF set (3 with code 4).
+    FragmentationNeeded {
+        /// Next-hop MTU (RFC 1191 §4); 0 from routers that do not tell.
         mtu: u16,
     },
     /// Packet too big (ICMPv6 2).
@@ -91,7 +94,8 @@ pub fn parse_v4(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let kind = match icmp_type {
         0 => Kind::EchoReply { id: high(rest), seq: low(rest) },
         8 => Kind::EchoRequest { id: high(rest), seq: low(rest) },
-        3 => Kind::Unreachable { code, mtu: if code == 4 { low(rest) } else { 0 } },
+        3 if code == 4 => Kind::FragmentationNeeded { mtu: low(rest) },
+        3 => Kind::Unreachable { code },
         11 => Kind::TimeExceeded { code },
         12 => Kind::ParameterProblem { code, pointer: rest >> 24 },
         4 => Kind::SourceQuench,
@@ -110,7 +114,7 @@ pub fn parse_v6(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     let kind = match icmp_type {
         128 => Kind::EchoRequest { id: high(rest), seq: low(rest) },
         129 => Kind::EchoReply { id: high(rest), seq: low(rest) },
-        1 => Kind::Unreachable { code, mtu: 0 },
+        1 => Kind::Unreachable { code },
         // RFC 4443 §3.2 (4443-3.2-ptb-code): the code is ignored.
         2 => Kind::PacketTooBig { mtu: rest },
         3 => Kind::TimeExceeded { code },
@@ -150,8 +154,8 @@ fn start(src: IpAddr, dst: IpAddr, len: usize) -> Sum {
 
 /// A header with its checksum complete; `body` follows it. The family is that of `src`.
 ///
-/// Kinds that a host never sends give `None`: source quench, redirect, neighbour messages, what is unknown, and
-/// packet too big over IPv4.
+/// Kinds that a host never sends give `None`: source quench, redirect, neighbour messages, what is unknown, and what
+/// the other family has.
 pub fn header(kind: Kind, src: IpAddr, dst: IpAddr, body: &[u8]) -> Option<[u8; HEADER_LEN]> {
     let (icmp_type, code, rest) = if src.is_ipv4() { fields_v4(kind) } else { fields_v6(kind) }?;
     let mut header = [0; HEADER_LEN];
@@ -171,7 +175,8 @@ fn fields_v4(kind: Kind) -> Option<(u8, u8, u32)> {
     match kind {
         Kind::EchoReply { id, seq } => Some((0, 0, echo(id, seq))),
         Kind::EchoRequest { id, seq } => Some((8, 0, echo(id, seq))),
-        Kind::Unreachable { code, mtu } => Some((3, code, u32::from(mtu))),
+        Kind::Unreachable { code } => Some((3, code, 0)),
+        Kind::FragmentationNeeded { mtu } => Some((3, 4, u32::from(mtu))),
         Kind::TimeExceeded { code } => Some((11, code, 0)),
         Kind::ParameterProblem { code, pointer } => Some((12, code, pointer << 24)),
         Kind::PacketTooBig { .. }
@@ -186,10 +191,56 @@ fn fields_v6(kind: Kind) -> Option<(u8, u8, u32)> {
     match kind {
         Kind::EchoRequest { id, seq } => Some((128, 0, echo(id, seq))),
         Kind::EchoReply { id, seq } => Some((129, 0, echo(id, seq))),
-        Kind::Unreachable { code, .. } => Some((1, code, 0)),
+        Kind::Unreachable { code } => Some((1, code, 0)),
         Kind::PacketTooBig { mtu } => Some((2, 0, mtu)),
         Kind::TimeExceeded { code } => Some((3, code, 0)),
         Kind::ParameterProblem { code, pointer } => Some((4, code, pointer)),
-        Kind::SourceQuench | Kind::Redirect | Kind::Neighbour | Kind::Unknown { .. } => None,
+        Kind::FragmentationNeeded { .. }
+        | Kind::SourceQuench
+        | Kind::Redirect
+        | Kind::Neighbour
+        | Kind::Unknown { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR: [IpAddr; 2] = [
+        IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)),
+        IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)),
+    ];
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let six: [IpAddr; 2] = [[1; 16].into(), [2; 16].into()];
+        let both = [
+            Kind::EchoRequest { id: 1, seq: 2 },
+            Kind::EchoReply { id: 3, seq: 4 },
+            Kind::Unreachable { code: 3 },
+            Kind::TimeExceeded { code: 1 },
+            Kind::ParameterProblem { code: 0, pointer: 9 },
+        ];
+        let only =
+            [(FOUR, Kind::FragmentationNeeded { mtu: 1400 }), (six, Kind::PacketTooBig { mtu: 70_000 })];
+        let cases = both.iter().flat_map(|kind| [(FOUR, *kind), (six, *kind)]).chain(only);
+        for ([src, dst], kind) in cases {
+            let header = header(kind, src, dst, b"body").expect("a kind that is sent");
+            let bytes = [&header[..], b"body"].concat();
+            assert!(verify(src, dst, &bytes));
+            let message = if src.is_ipv4() { parse_v4(&bytes) } else { parse_v6(&bytes) }.expect("ours");
+            assert_eq!((message.kind, message.body), (kind, &b"body"[..]));
+        }
+    }
+
+    /// conformance: 6633-3-no-send, 1122-3.2.2.2-no-send-redirect
+    #[test]
+    fn there_is_no_way_to_write_a_source_quench_or_a_redirect() {
+        for kind in [Kind::SourceQuench, Kind::Redirect, Kind::Neighbour, Kind::Unknown { kind: 4, code: 0 }]
+        {
+            assert_eq!(header(kind, FOUR[0], FOUR[1], b""), None);
+            assert_eq!(header(kind, [1; 16].into(), [2; 16].into(), b""), None);
+        }
     }
 }
