@@ -59,16 +59,25 @@ pub(super) trait Network: Send + Sync {
     fn addresses(&self) -> Vec<IpAddr>;
 }
 
+/// Where names come from: the system's files, unless told otherwise. Given to
+/// [`Stack::set_resolver`](crate::runtime::Stack::set_resolver), it looks up the names that sockets are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The files.
+    pub files: Files,
+    /// Name servers to ask instead of those that the files tell.
+    pub resolv_conf: Option<ResolvConf>,
+}
+
 /// Names and services as one stack sees them. Files are read anew at each call, so a change shows at once.
 pub struct Netdb {
     network: Box<dyn Network>,
-    files: Files,
-    resolv_conf: Option<ResolvConf>,
+    sources: Sources,
 }
 
 impl core::fmt::Debug for Netdb {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Netdb").field("files", &self.files).field("resolv_conf", &self.resolv_conf).finish()
+        f.debug_struct("Netdb").field("sources", &self.sources).finish_non_exhaustive()
     }
 }
 
@@ -86,30 +95,18 @@ fn read_or(path: &Path, built_in: &str) -> String {
 }
 
 impl Netdb {
-    pub(super) fn over(network: Box<dyn Network>) -> Netdb {
-        Netdb { network, files: Files::default(), resolv_conf: None }
-    }
-
-    /// Reads these files instead of the system's.
-    pub fn with_files(mut self, files: Files) -> Netdb {
-        self.files = files;
-        self
-    }
-
-    /// Asks the servers of this configuration instead of the file's.
-    pub fn with_resolv_conf(mut self, conf: ResolvConf) -> Netdb {
-        self.resolv_conf = Some(conf);
-        self
+    pub(super) fn over(network: Box<dyn Network>, sources: Sources) -> Netdb {
+        Netdb { network, sources }
     }
 
     /// The configuration in force: which servers are asked, and how.
     pub fn resolv_conf(&self) -> ResolvConf {
-        if let Some(conf) = &self.resolv_conf {
+        if let Some(conf) = &self.sources.resolv_conf {
             return conf.clone();
         }
-        let mut conf = ResolvConf::parse(&read(&self.files.resolv_conf));
+        let mut conf = ResolvConf::parse(&read(&self.sources.files.resolv_conf));
         if !conf.nameservers.is_empty() && conf.nameservers.iter().all(|server| server.ip().is_loopback()) {
-            let upstream = ResolvConf::parse(&read(&self.files.upstream_resolv_conf));
+            let upstream = ResolvConf::parse(&read(&self.sources.files.upstream_resolv_conf));
             if !upstream.nameservers.is_empty() {
                 conf.nameservers = upstream.nameservers;
             }
@@ -124,7 +121,7 @@ impl Netdb {
 
     /// The name of this host.
     pub fn gethostname(&self) -> String {
-        let name = read(&self.files.hostname);
+        let name = read(&self.sources.files.hostname);
         match name.trim() {
             "" => "localhost".to_owned(),
             name => name.to_owned(),
@@ -166,7 +163,7 @@ impl Netdb {
     /// # Errors
     /// [`HostError`] as in `h_errno`.
     pub fn gethostbyaddr(&self, address: IpAddr) -> Result<Host, HostError> {
-        if let Some(host) = hosts::by_address(&read(&self.files.hosts), address) {
+        if let Some(host) = hosts::by_address(&read(&self.sources.files.hosts), address) {
             return Ok(host);
         }
         let conf = self.resolv_conf();
@@ -280,7 +277,7 @@ impl Netdb {
                 IpAddr::V6(_) => &Kind::Aaaa,
             })
         };
-        let local = hosts::by_name(&read(&self.files.hosts), name).or_else(|| localhost(name));
+        let local = hosts::by_name(&read(&self.sources.files.hosts), name).or_else(|| localhost(name));
         if let Some(mut host) = local {
             host.addresses.retain(wanted);
             if !host.addresses.is_empty() {
@@ -338,11 +335,11 @@ impl Netdb {
     }
 
     fn services_text(&self) -> String {
-        read_or(&self.files.services, services::BUILT_IN_SERVICES)
+        read_or(&self.sources.files.services, services::BUILT_IN_SERVICES)
     }
 
     fn protocols_text(&self) -> String {
-        read_or(&self.files.protocols, services::BUILT_IN_PROTOCOLS)
+        read_or(&self.sources.files.protocols, services::BUILT_IN_PROTOCOLS)
     }
 
     /// The service of this name, of any protocol where none is given.

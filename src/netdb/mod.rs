@@ -10,9 +10,10 @@ mod order;
 mod resolv_conf;
 pub mod resolver;
 pub mod services;
+mod over_stack;
 
 pub use addrinfo::{AddrInfo, AiFlags, Hints, NiFlags, SockType};
-pub use database::{Files, Netdb};
+pub use database::{Files, Netdb, Sources};
 pub use error::{GaiError, HostError};
 pub use hosts::Host;
 pub use inet::{Family, htonl, htons, inet_aton, inet_ntoa, inet_ntop, inet_pton, ntohl, ntohs};

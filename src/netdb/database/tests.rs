@@ -112,6 +112,10 @@ impl Root {
         }
         Root(root)
     }
+
+    fn sources(&self) -> Sources {
+        Sources { files: Files::below(&self.0), resolv_conf: None }
+    }
 }
 
 impl Drop for Root {
@@ -139,7 +143,7 @@ fn world() -> World {
         addresses: vec![IpAddr::from([10, 9, 0, 2]), "2001:db8::2".parse().expect("valid")],
         ..Script::default()
     };
-    let netdb = Netdb::over(Box::new(script.clone())).with_files(Files::below(&root.0));
+    let netdb = Netdb::over(Box::new(script.clone()), root.sources());
     World { netdb, script, _root: root }
 }
 
@@ -358,7 +362,8 @@ fn getfqdn_is_pythons() {
 fn getnameinfo_falls_back_to_numbers_unless_a_name_is_required() {
     let netdb = &world().netdb;
     let (n_host, n_serv, nofqdn, namereqd, dgram) = (1, 2, 4, 8, 16);
-    let table: &[(&str, u32, Result<(&str, &str), GaiError>)] = &[
+    type Row<'a> = (&'a str, u32, Result<(&'a str, &'a str), GaiError>);
+    let table: &[Row<'_>] = &[
         ("10.9.0.1:80", 0, Ok(("gate.corp.example", "http"))),
         ("[::ffff:10.9.0.1]:80", 0, Ok(("gate.corp.example", "http"))),
         ("10.9.0.1:80", n_host | n_serv, Ok(("10.9.0.1", "80"))),
@@ -382,7 +387,7 @@ fn getnameinfo_falls_back_to_numbers_unless_a_name_is_required() {
 #[test]
 fn the_local_domain_is_left_out_on_request() {
     let root = Root::new(&[("etc/hosts", HOSTS), ("proc/sys/kernel/hostname", "me.corp.example")]);
-    let netdb = Netdb::over(Box::new(Script::default())).with_files(Files::below(&root.0));
+    let netdb = Netdb::over(Box::new(Script::default()), root.sources());
     let name = netdb.getnameinfo("10.9.0.1:80".parse().expect("valid"), NiFlags::NOFQDN).expect("found");
     assert_eq!(name.0, "gate");
     assert_eq!(netdb.resolv_conf().search, ["corp.example"], "the domain of the host's name is searched");
@@ -396,7 +401,7 @@ fn tables_are_built_in_where_files_are_absent_and_replaced_where_present() {
     assert_eq!(world.netdb.getprotobyname("icmp").expect("built in").number, 1);
     assert_eq!(world.netdb.gethostname(), "dotless");
     let root = Root::new(&[("etc/services", "mine 4000/tcp\n"), ("etc/protocols", "odd 200\n")]);
-    let netdb = Netdb::over(Box::new(Script::default())).with_files(Files::below(&root.0));
+    let netdb = Netdb::over(Box::new(Script::default()), root.sources());
     assert_eq!(netdb.getservbyname("mine", None).expect("in the file").port, 4000);
     assert_eq!(netdb.getservbyname("ssh", None), None);
     assert_eq!((netdb.services().len(), netdb.protocols()[0].number), (1, 200));
@@ -409,7 +414,7 @@ fn the_machines_own_loopback_is_no_name_server_of_the_stack() {
     let upstream = ("run/systemd/resolve/resolv.conf", "nameserver 192.0.2.1\nnameserver 192.0.2.2");
     let servers = |files: &[(&str, &str)]| {
         let root = Root::new(files);
-        let netdb = Netdb::over(Box::new(Script::default())).with_files(Files::below(&root.0));
+        let netdb = Netdb::over(Box::new(Script::default()), root.sources());
         let conf = netdb.resolv_conf();
         (conf.ndots, conf.nameservers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>())
     };
