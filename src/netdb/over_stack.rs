@@ -9,6 +9,7 @@ use crate::runtime::{Resolve, Stack};
 use crate::socket::{TcpStream, UdpSocket};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 /// Room for one answer; servers send at most 512 octets to one who did not say that he takes more (RFC 1035 §2.3.4).
 const MAX_DATAGRAM: usize = 4096;
@@ -23,6 +24,20 @@ impl Netdb {
     pub fn with(stack: &Stack, sources: Sources) -> Netdb {
         Netdb::over(Box::new(stack.clone()), sources)
     }
+}
+
+/// Lets the sockets of `stack` take host names, looked up as the system's files say.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// # let stack = tunstack::runtime::Stack::builder().start()?;
+/// tunstack::netdb::install(&stack);
+/// let stream = tunstack::socket::TcpStream::connect(&stack, "example.com:80")?;
+/// # drop(stream);
+/// # Ok(()) }
+/// ```
+pub fn install(stack: &Stack) {
+    stack.set_resolver(Arc::new(Sources::default()));
 }
 
 impl Resolve for Sources {
@@ -80,9 +95,8 @@ fn connected(stack: &Stack, server: SocketAddr) -> io::Result<UdpSocket> {
 fn receive(stack: &Stack, socket: Option<&(SocketAddr, UdpSocket)>, until: Instant, lookup: &mut Lookup) {
     let Some((_, socket)) = socket else { return lookup.on_unreachable() };
     let mut buffer = [0; MAX_DATAGRAM];
-    let result = socket
-        .set_read_timeout(Some(rest(stack, until)))
-        .and_then(|()| socket.recv_from(&mut buffer));
+    let result =
+        socket.set_read_timeout(Some(rest(stack, until))).and_then(|()| socket.recv_from(&mut buffer));
     match result {
         Ok((length, from)) => {
             lookup.on_datagram(from, &buffer[..length]);
@@ -127,3 +141,6 @@ fn read_until(stack: &Stack, stream: &mut TcpStream, buffer: &mut [u8], deadline
 fn rest(stack: &Stack, until: Instant) -> std::time::Duration {
     until.since(stack.now()).max(Duration::from_millis(1)).into()
 }
+
+#[cfg(test)]
+mod tests;
