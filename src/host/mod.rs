@@ -254,3 +254,6 @@ impl core::fmt::Debug for Host {
 const fn seconds(value: u32) -> Duration {
     Duration::from_secs(value as u64)
 }
+
+#[cfg(test)]
+mod tests;
