@@ -156,11 +156,14 @@ impl Drop for Channel {
     }
 }
 
+/// Takes the packets of a [`Callback`] device.
+type Output = Box<dyn FnMut(&TxPacket<'_>) -> Result<(), DeviceError> + Send>;
+
 /// A device whose output goes to a function of the embedder's.
 pub struct Callback {
     link: Link,
     inward: Arc<Queue>,
-    output: Box<dyn FnMut(&TxPacket<'_>) -> Result<(), DeviceError> + Send>,
+    output: Output,
 }
 
 impl Callback {

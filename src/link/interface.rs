@@ -219,6 +219,8 @@ pub(super) struct Monitor {
     netlink: Netlink,
     last: Info,
     pending: Vec<LinkEvent>,
+    /// Were messages lost?
+    missed: bool,
 }
 
 impl Monitor {
@@ -229,7 +231,7 @@ impl Monitor {
         let Some(last) = Kernel::open()?.by_index(index)? else {
             return Ok(None);
         };
-        Ok(Some(Monitor { netlink, last, pending: Vec::new() }))
+        Ok(Some(Monitor { netlink, last, pending: Vec::new(), missed: false }))
     }
 
     /// What the interface was when it was last heard of.
@@ -242,8 +244,10 @@ impl Monitor {
         while self.pending.is_empty() {
             match self.netlink.receive() {
                 Ok(replies) => replies.iter().for_each(|reply| self.note(reply)),
-                // RFC 3549 §2.3.2.3: messages were lost, so ask for the state instead.
-                Err(Errno::NOBUFS) => self.look_again(),
+                Err(Errno::NOBUFS) => self.missed = true,
+                // RFC 3549 §2.3.2.3: messages were lost, so ask for the state instead; but only now that the others are
+                // read, or there is no room for the answer either.
+                Err(Errno::AGAIN) if self.missed => self.look_again(),
                 Err(_) => return None,
             }
         }
@@ -272,6 +276,7 @@ impl Monitor {
 
     /// Asks for the state of the interface, on the socket that listens: it stays in the interface's namespace.
     fn look_again(&mut self) {
+        self.missed = false;
         let message = link_message(self.last.index, 0, 0);
         // Should even this fail, the next change tells all the same.
         let _ = self.netlink.send(Request::new(libc::RTM_GETLINK, 0, &message));

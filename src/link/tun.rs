@@ -81,9 +81,9 @@ impl Tun {
         let end = End::Given(fd);
         let (name, flags) =
             identity_of(&end).map_err(|_| LinkError::BadFd { why: "not attached to an interface" })?;
+        // IFF_NO_PI cannot be checked: in this answer its bit is always set and means "no filter" (IFF_NOFILTER).
         let why = match flags {
             _ if flags & libc::IFF_TUN == 0 => "it is a TAP",
-            _ if flags & libc::IFF_NO_PI == 0 => "it has packet information, IFF_NO_PI is not set",
             _ if flags & libc::IFF_VNET_HDR != 0 => "it has offload headers, IFF_VNET_HDR is set",
             _ => "",
         };
@@ -151,21 +151,19 @@ impl Tun {
     }
 
     pub(super) fn poll_link_event(&mut self) -> Option<LinkEvent> {
-        loop {
-            let event = self.monitor.as_mut()?.poll()?;
-            match event {
-                LinkEvent::Up => self.up = true,
-                LinkEvent::Down => self.up = false,
-                LinkEvent::MtuChanged(mtu) => self.link = Link::plain(mtu),
-                // Moved to another namespace it looks deleted from here; our end still works then.
-                LinkEvent::Deleted if identity_of(&self.end).is_ok() => {
-                    self.monitor = None;
-                    return None;
-                }
-                LinkEvent::Deleted => {}
+        let event = self.monitor.as_mut()?.poll()?;
+        match event {
+            LinkEvent::Up => self.up = true,
+            LinkEvent::Down => self.up = false,
+            LinkEvent::MtuChanged(mtu) => self.link = Link::plain(mtu),
+            // Moved to another namespace it looks deleted from here; our end still works then.
+            LinkEvent::Deleted if identity_of(&self.end).is_ok() => {
+                self.monitor = None;
+                return None;
             }
-            return Some(event);
+            LinkEvent::Deleted => {}
         }
+        Some(event)
     }
 
     /// What must be in order on an interface that somebody else configured.

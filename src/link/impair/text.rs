@@ -278,7 +278,7 @@ impl fmt::Display for Time {
 fn show_in<'a>(value: u64, units: impl Iterator<Item = &'a (&'a str, usize)>) -> String {
     units
         .map(|(unit, digits)| (unit, 10u64.pow(*digits as u32)))
-        .find(|(_, size)| value % size == 0)
+        .find(|(_, size)| value.is_multiple_of(*size))
         .map_or_else(|| value.to_string(), |(unit, size)| format!("{}{unit}", value / size))
 }
 

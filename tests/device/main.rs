@@ -1,0 +1,14 @@
+//! Real TUN devices, the real kernel as the peer, in private namespaces of their own.
+//!
+//! Each test runs in a process of its own, because a namespace is entered before any thread starts. A test that the
+//! machine does not allow is skipped with the reason; with `CI=true` a skip is a failure.
+
+mod harness;
+mod link;
+mod messages;
+mod netns;
+
+fn main() -> std::process::ExitCode {
+    let tests: Vec<harness::Test> = [link::TESTS, messages::TESTS, netns::TESTS].concat();
+    harness::main(&tests)
+}
