@@ -238,7 +238,7 @@ impl Stack {
             }
             None => Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("cannot look up '{name}': this stack has no resolver"),
+                format!("cannot look up '{name}': this stack has no resolver (netdb::install gives it one)"),
             )),
         }
     }
