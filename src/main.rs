@@ -1,3 +1,5 @@
 //! The `tunstack` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tunstack::apps::main()
+}

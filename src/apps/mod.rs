@@ -2,6 +2,66 @@
 
 pub mod chat;
 mod cli;
+mod device;
 pub mod failure;
 pub mod http;
+mod serve;
 mod service;
+mod signals;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use failure::{Outcome, usage};
+use std::process::ExitCode;
+
+/// The `tunstack` command: does what the command line asks for.
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        Err(error) => return fail(&usage(&error)),
+    };
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &failure::Failure) -> ExitCode {
+    eprintln!("tunstack: {failure}");
+    ExitCode::from(failure.code())
+}
+
+fn run(command: &Command) -> Outcome {
+    if let Some(device) = device_of(command) {
+        device::enter(device)?;
+        if device.dry_run {
+            return device::print_plan(device);
+        }
+    }
+    match command {
+        Command::Serve(options) => serve::run(options),
+        _ => Ok(()),
+    }
+}
+
+/// The device options of a command that has some.
+fn device_of(command: &Command) -> Option<&cli::Device> {
+    match command {
+        Command::Demo(_) | Command::Services(_) => None,
+        Command::Serve(options) => Some(&options.device),
+        Command::Ifconfig(options) => Some(&options.device),
+        Command::Connect(options) => Some(&options.device),
+        Command::Listen(options) => Some(&options.device),
+        Command::Get(options) => Some(&options.device),
+        Command::Send(options) => Some(&options.device),
+        Command::Recv(options) => Some(&options.device),
+        Command::Chat(options) => Some(&options.device),
+        Command::Ping(options) => Some(&options.device),
+        Command::Resolve(options) => Some(&options.device),
+        Command::Doctor(options) => Some(&options.device),
+        Command::Sample(options) => Some(&options.device),
+    }
+}

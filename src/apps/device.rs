@@ -1,0 +1,312 @@
+//! From the command line to a running stack, and back: the interface, the addresses, the readers of the trace.
+
+use super::cli;
+use super::failure::{Doing as _, Failure, Outcome, plain};
+use crate::base::Cidr;
+use crate::link::netns::{Privilege, enter_private};
+use crate::link::{Device, LinkError, Setup, exists};
+use crate::observe::{Capture, Ladder, Shared, Style, Tee};
+use crate::runtime::Stack;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Addresses of the stack when none are given.
+const DEFAULT_V4: &str = "10.9.0.2/24";
+const DEFAULT_V6: &str = "fd09::2/64";
+
+/// A running stack with what reads its trace.
+pub struct Running {
+    /// The stack.
+    pub stack: Stack,
+    /// The name of its interface.
+    pub interface: String,
+    /// Addresses of both sides.
+    pub setup: Setup,
+    readers: Readers,
+}
+
+/// The readers that the command line asks for.
+#[derive(Default)]
+pub struct Readers {
+    ladder: Option<Shared<Ladder>>,
+    capture: Option<Shared<Capture>>,
+}
+
+/// Where the ladder goes, when one is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LadderTo {
+    /// Nowhere.
+    Nowhere,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// Moves this process into a private network namespace if that was asked for. Must come before any thread.
+///
+/// # Errors
+/// What keeps it from having one.
+pub fn enter(options: &cli::Device) -> Outcome<Option<Privilege>> {
+    match options.netns {
+        true => Ok(Some(enter_private()?)),
+        false => Ok(None),
+    }
+}
+
+/// The interface and the addresses that were asked for.
+///
+/// # Errors
+/// What cannot be.
+pub fn setup(options: &cli::Device) -> Outcome<Setup> {
+    let there = match &options.tun {
+        Some(name) => {
+            crate::link::check_name(name)?;
+            exists(name)?
+        }
+        None => false,
+    };
+    if there && options.addr.is_empty() {
+        let name = options.tun.as_deref().unwrap_or_default();
+        return Err(Failure::input(format!(
+            "{name} exists already, so say which address behind it is the stack's: --addr {DEFAULT_V4}"
+        )));
+    }
+    let stack = if options.addr.is_empty() { default_addresses() } else { options.addr.clone() };
+    for cidr in &stack {
+        if !can_be_a_host(cidr) {
+            return Err(Failure::input(format!(
+                "{} is no address that a host can have: choose one like {DEFAULT_V4}",
+                cidr.address
+            )));
+        }
+    }
+    let mut setup = Setup::new(stack);
+    setup.name.clone_from(&options.tun);
+    if !options.peer.is_empty() {
+        setup.kernel.clone_from(&options.peer);
+    }
+    if let Some(mtu) = options.mtu {
+        setup.mtu = mtu;
+    }
+    setup.check()?;
+    Ok(setup)
+}
+
+/// Prints what would be done to the interface.
+///
+/// # Errors
+/// As [`setup`].
+pub fn print_plan(options: &cli::Device) -> Outcome {
+    let setup = setup(options)?;
+    let name = setup.name.clone().unwrap_or_default();
+    if options.tun.is_some() && exists(&name)? {
+        println!("# {name} exists: tunstack attaches to it and configures nothing");
+        return Ok(());
+    }
+    let plan = setup.plan();
+    print!("{plan}");
+    println!("# at the end: {}", plan.undo());
+    Ok(())
+}
+
+/// Starts the stack that was asked for. `ladder` says where the ladder goes, if not to standard error by `--ladder`.
+///
+/// # Errors
+/// One sentence about what is in the way, with the mend.
+pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
+    let mut setup = setup(options)?;
+    let device = Device::tun(&setup)?;
+    let interface = device.name().unwrap_or("tun").to_owned();
+    let made = matches!(&device, Device::Tun(tun) if tun.was_made());
+    let mtu = device.link().mtu;
+    if !made {
+        if options.mtu.is_some_and(|wish| wish != mtu) {
+            return Err(Failure::input(format!(
+                "{interface} exists and has an MTU of {mtu}: leave --mtu out, or `sudo ip link set {interface} mtu {}`",
+                options.mtu.unwrap_or_default()
+            )));
+        }
+        // Nothing was configured: the kernel's side has the addresses that it has.
+        setup.kernel.clone_from(&options.peer);
+    }
+    let device = match &options.link {
+        Some(impairment) => device.impaired(impairment, options.seed.unwrap_or_else(random)),
+        None => device,
+    };
+    let (readers, tee) = Readers::open(options, ladder, &interface)?;
+    let mut builder = Stack::builder().device(device);
+    for cidr in &setup.stack {
+        builder = builder.address(*cidr);
+    }
+    for gateway in gateways(options, &setup) {
+        builder = builder.gateway(gateway);
+    }
+    for (name, value) in &options.set {
+        builder = builder.setting(name, value);
+    }
+    if let Some(seed) = options.seed {
+        builder = builder.seed(wide(seed));
+    }
+    if let Some(sink) = tee.into_sink() {
+        builder = builder.trace(sink);
+    }
+    let stack = builder.start().map_err(|error| Failure::input(plain(&error)))?;
+    Ok(Running { stack, interface, setup, readers })
+}
+
+impl Running {
+    /// The address of the stack that programs are told first.
+    pub fn address(&self) -> IpAddr {
+        self.setup.stack[0].address
+    }
+
+    /// Ends the stack, and then its readers with their summaries.
+    ///
+    /// # Errors
+    /// When the capture could not be written.
+    pub fn finish(self) -> Outcome {
+        self.stack.set_trace(None);
+        drop(self.stack);
+        self.readers.finish()
+    }
+}
+
+impl Readers {
+    /// Opens what `options` ask for, and the tee that feeds it.
+    ///
+    /// # Errors
+    /// When the capture cannot be written.
+    pub fn open(options: &cli::Device, ladder: LadderTo, interface: &str) -> Outcome<(Readers, Tee)> {
+        let to = match ladder {
+            LadderTo::Nowhere if options.ladder => LadderTo::Error,
+            LadderTo::Output if captures_to_output(options) => LadderTo::Error,
+            to => to,
+        };
+        let ladder = match to {
+            LadderTo::Nowhere => None,
+            LadderTo::Output => Some(Ladder::new(io::stdout(), Style::of(&io::stdout()))),
+            LadderTo::Error => Some(Ladder::new(io::stderr(), Style::of(&io::stderr()))),
+        };
+        let ladder = ladder.map(|ladder| Shared::new(ladder.with_names("tunstack", "other end")));
+        let capture = options.capture.as_deref().map(|path| open_capture(path, interface)).transpose()?;
+        let mut tee = Tee::new();
+        if let Some(ladder) = &ladder {
+            tee = tee.with(ladder.clone());
+        }
+        if let Some(capture) = &capture {
+            tee = tee.with(capture.clone());
+        }
+        Ok((Readers { ladder, capture }, tee))
+    }
+
+    /// Writes summaries, and what is still in memory.
+    ///
+    /// # Errors
+    /// When the capture could not be written.
+    pub fn finish(&self) -> Outcome {
+        if let Some(ladder) = &self.ladder {
+            ladder.with(Ladder::finish);
+        }
+        match self.capture.as_ref().map(|capture| capture.with(Capture::finish)) {
+            // Whoever read the pipe had enough.
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Some(result) => result.doing("the capture is incomplete"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Does the capture go to standard output?
+pub fn captures_to_output(options: &cli::Device) -> bool {
+    options.capture.as_deref() == Some(Path::new("-"))
+}
+
+/// Refuses a capture on standard output to a command that writes there itself.
+///
+/// # Errors
+/// Says so.
+pub fn keep_output_free(options: &cli::Device) -> Outcome {
+    match captures_to_output(options) {
+        true => Err(Failure::input(
+            "--capture - needs standard output for itself, and this command writes there: use --capture FILE",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn open_capture(path: &Path, interface: &str) -> Outcome<Shared<Capture>> {
+    let output: (Box<dyn Write + Send>, bool) = if path == Path::new("-") {
+        if io::stdout().is_terminal() {
+            return Err(Failure::input(
+                "--capture - would write packets to this terminal: pipe it on, as `| tcpdump -nr -` or `| tshark -r -`",
+            ));
+        }
+        (Box::new(io::stdout()), true)
+    } else {
+        let file = File::create(path).map_err(|error| {
+            Failure::input(format!("cannot write {}: {}: choose another --capture", path.display(), plain(&error)))
+        })?;
+        let flush = !file.metadata().is_ok_and(|metadata| metadata.is_file());
+        (Box::new(file), flush)
+    };
+    let (output, flush) = output;
+    let capture = Capture::new(output, interface, SystemTime::now(), flush).doing("cannot begin the capture")?;
+    Ok(Shared::new(capture))
+}
+
+/// The gateways given, and for the other family the kernel's side.
+fn gateways(options: &cli::Device, setup: &Setup) -> Vec<IpAddr> {
+    let mut gateways = options.gateway.clone();
+    for cidr in &setup.kernel {
+        let reachable = setup.stack.iter().any(|ours| ours.contains(cidr.address));
+        if reachable && !gateways.iter().any(|known| known.is_ipv4() == cidr.address.is_ipv4()) {
+            gateways.push(cidr.address);
+        }
+    }
+    gateways
+}
+
+fn default_addresses() -> Vec<Cidr> {
+    let v6 = ipv6_is_on();
+    let texts = [DEFAULT_V4].into_iter().chain(v6.then_some(DEFAULT_V6));
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Does the kernel have IPv6 here?
+pub fn ipv6_is_on() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6").is_ok_and(|text| text.trim() == "0")
+}
+
+/// RFC 1122 §3.2.1.3, RFC 4291 §2.5: neither unspecified, loopback, multicast nor broadcast.
+fn can_be_a_host(cidr: &Cidr) -> bool {
+    let address = cidr.address;
+    let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || cidr.broadcast() == Some(v4));
+    !special && !broadcast
+}
+
+/// A seed of the length that the stack takes.
+fn wide(seed: u64) -> [u8; 16] {
+    let mut wide = [0; 16];
+    wide[..8].copy_from_slice(&seed.to_le_bytes());
+    wide
+}
+
+fn random() -> u64 {
+    let mut seed = [0; 8];
+    // Without randomness from the system the link is bad in the same way each time, which is bad enough.
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
+}
+
+/// Does this failure mean that the rights for a TUN are missing?
+pub fn lacks_rights(error: &LinkError) -> bool {
+    matches!(
+        error,
+        LinkError::NoNode | LinkError::NodeDenied { .. } | LinkError::NoRight | LinkError::NoNamespace { .. }
+    )
+}

@@ -1,0 +1,40 @@
+//! SIGINT and SIGTERM end a command in good order; a second one ends it at once.
+
+use super::failure::{Failure, Outcome};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use std::thread::JoinHandle;
+
+/// Listens for signals while it lives.
+pub struct Listening {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Calls `end` at the first signal.
+///
+/// # Errors
+/// When the system has no room for the handlers.
+pub fn on_end(end: impl Fn() + Send + 'static) -> Outcome<Listening> {
+    let failed = |error: std::io::Error| Failure::run(format!("cannot listen for signals: {error}"));
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let handle = signals.handle();
+    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                std::process::exit(128 + signal);
+            }
+            end();
+        }
+    });
+    Ok(Listening { handle, thread: Some(thread.map_err(failed)?) })
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
