@@ -146,8 +146,10 @@ impl Connection {
     ) -> io::Result<Turn> {
         for _ in 0..BLOCKS_PER_TURN {
             match self.service {
-                Service::Chargen if self.chargen(pattern, scratch)? => return Ok(Turn::Over),
-                Service::Chargen => continue,
+                Service::Chargen => match self.chargen(pattern, scratch)? {
+                    true => return Ok(Turn::Over),
+                    false => continue,
+                },
                 Service::Echo | Service::Http => self.flush()?,
                 // These read on although the peer does not.
                 Service::Discard | Service::Daytime | Service::Chat => would_block_is_fine(self.flush())?,

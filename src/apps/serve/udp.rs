@@ -33,7 +33,7 @@ impl Datagrams {
             socket.setsockopt_int(IPPROTO_IPV6, IPV6_V6ONLY, 1)?;
         }
         socket.bind(address)?;
-        let socket = UdpSocket::from(socket);
+        let socket = UdpSocket::try_from(socket).map_err(|_| io::ErrorKind::InvalidInput)?;
         socket.set_nonblocking(true)?;
         Ok(Datagrams { socket, service })
     }
