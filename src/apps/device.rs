@@ -248,13 +248,18 @@ fn open_capture(path: &Path, interface: &str) -> Outcome<Shared<Capture>> {
         (Box::new(io::stdout()), true)
     } else {
         let file = File::create(path).map_err(|error| {
-            Failure::input(format!("cannot write {}: {}: choose another --capture", path.display(), plain(&error)))
+            Failure::input(format!(
+                "cannot write {}: {}: choose another --capture",
+                path.display(),
+                plain(&error)
+            ))
         })?;
         let flush = !file.metadata().is_ok_and(|metadata| metadata.is_file());
         (Box::new(file), flush)
     };
     let (output, flush) = output;
-    let capture = Capture::new(output, interface, SystemTime::now(), flush).doing("cannot begin the capture")?;
+    let capture =
+        Capture::new(output, interface, SystemTime::now(), flush).doing("cannot begin the capture")?;
     Ok(Shared::new(capture))
 }
 

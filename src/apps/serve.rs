@@ -46,7 +46,8 @@ pub fn run(options: &cli::Serve) -> Outcome {
     let stop = server.stopper();
     let signals = super::signals::on_end(move || stop.stop())?;
     let addresses: Vec<String> = running.setup.stack.iter().map(|cidr| cidr.address.to_string()).collect();
-    let names: Vec<String> = ports.iter().map(|(service, port)| format!("{} {port}", service.name())).collect();
+    let names: Vec<String> =
+        ports.iter().map(|(service, port)| format!("{} {port}", service.name())).collect();
     eprintln!("serving {} on {} ({})", names.join(", "), addresses.join(" and "), running.interface);
     let result = server.run();
     drop(signals);
@@ -139,7 +140,9 @@ impl Server {
                     service.name(),
                     port.checked_add(8000).unwrap_or(8000)
                 )),
-                _ => Failure::run(format!("cannot offer {} on port {port}: {}", service.name(), plain(&error))),
+                _ => {
+                    Failure::run(format!("cannot offer {} on port {port}: {}", service.name(), plain(&error)))
+                }
             })?;
         }
         // Listeners and datagram sockets have the first tokens.
@@ -179,7 +182,8 @@ impl Server {
         }
         let mut events = Vec::with_capacity(EVENTS);
         while !self.stop.load(Ordering::Acquire) {
-            let first = self.lingering.front().map(|(until, _)| until.saturating_duration_since(Instant::now()));
+            let first =
+                self.lingering.front().map(|(until, _)| until.saturating_duration_since(Instant::now()));
             self.poller.wait(&mut events, first)?;
             for event in &events {
                 self.on_event(*event)?;
@@ -251,7 +255,8 @@ impl Server {
         let mut lines = Vec::new();
         let was_finished = connection.finished;
         let root = self.root.as_deref();
-        let turn = connection.turn(&self.pattern, &mut self.scratch, root, &mut |line| lines.push(line.to_owned()));
+        let turn =
+            connection.turn(&self.pattern, &mut self.scratch, root, &mut |line| lines.push(line.to_owned()));
         let mut over = turn == Turn::Over;
         if connection.finished && !was_finished {
             self.lingering.push_back((Instant::now() + LINGER, token));

@@ -84,7 +84,10 @@ fn file(root: &Path, path: &str, keep_alive: bool) -> Page {
             path.push("index.html");
         }
         // Links may lead out of the folder.
-        let path = path.canonicalize().ok().filter(|path| root.canonicalize().is_ok_and(|root| path.starts_with(root)))?;
+        let path = path
+            .canonicalize()
+            .ok()
+            .filter(|path| root.canonicalize().is_ok_and(|root| path.starts_with(root)))?;
         let file = File::open(&path).ok()?;
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         Some((file, metadata.len(), kind(&path)))
