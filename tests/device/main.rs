@@ -6,9 +6,10 @@
 mod harness;
 mod link;
 mod messages;
+mod names;
 mod netns;
 
 fn main() -> std::process::ExitCode {
-    let tests: Vec<harness::Test> = [link::TESTS, messages::TESTS, netns::TESTS].concat();
+    let tests: Vec<harness::Test> = [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS].concat();
     harness::main(&tests)
 }

@@ -116,7 +116,6 @@ fn names_are_asked_for_over_our_udp() {
 }
 
 #[test]
-#[ignore = "waits for TCP connections to land"]
 fn a_truncated_answer_comes_over_tcp() {
     let wire = Wire::new();
     serve(&wire.server, "10.9.0.1");
