@@ -76,6 +76,13 @@ pub enum LinkError {
         /// The interface they take now.
         instead: Option<String>,
     },
+    /// The kernel reaches the stack's network through another interface.
+    NetworkTaken {
+        /// The stack's address.
+        address: IpAddr,
+        /// The other interface.
+        interface: String,
+    },
     /// IPv6 is switched off in this namespace.
     Ipv6Off,
     /// One step of the set-up failed.
@@ -185,6 +192,12 @@ impl fmt::Display for LinkError {
                 }
                 write!(f, ": `sudo ip{} route add {address} dev {name}`", family(*address))
             }
+            LinkError::NetworkTaken { address, interface } => write!(
+                f,
+                "the network of {address} is that of {interface} already: choose another one (`ip{} route` shows \
+                 those in use)",
+                family(*address)
+            ),
             LinkError::Ipv6Off => {
                 f.write_str("IPv6 is switched off here: `sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0`, or use IPv4 only")
             }
@@ -223,6 +236,7 @@ impl core::error::Error for LinkError {
             | LinkError::AddressClash { .. }
             | LinkError::SameAddress { .. }
             | LinkError::NoRoute { .. }
+            | LinkError::NetworkTaken { .. }
             | LinkError::Ipv6Off
             | LinkError::Threads { .. } => None,
         }

@@ -28,7 +28,7 @@ pub use interface::LinkEvent;
 pub use plan::{Plan, Setup, Step, check_name};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
-pub use tun::{Tun, exists};
+pub use tun::{Tun, check_addresses, check_node, check_right, exists};
 
 /// Octets of a buffer that holds any packet a device can give.
 pub const BUFFER: usize = 65536;

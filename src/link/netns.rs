@@ -47,6 +47,61 @@ pub fn enter_private() -> Result<Privilege, LinkError> {
     Ok(privilege)
 }
 
+/// Could [`enter_private`] make a namespace here? A child process tries; nothing changes for this one.
+///
+/// # Errors
+/// [`LinkError::NoNamespace`] when the system forbids it.
+pub fn check() -> Result<Privilege, LinkError> {
+    let failed = |source| forbidden("trying it in a child process")(source);
+    // SAFETY: the child makes system calls only, all async-signal-safe, and ends.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => return Err(failed(io::Error::last_os_error())),
+        // SAFETY: ends the child without running anything of the parent's.
+        0 => unsafe { libc::_exit(try_private()) },
+        _ => {}
+    }
+    let mut status = 0;
+    // SAFETY: `child` is ours and was not waited for; `status` is valid.
+    while unsafe { libc::waitpid(child, &mut status, 0) } == -1 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(failed(error));
+        }
+    }
+    match libc::WEXITSTATUS(status) {
+        OWN => Ok(Privilege::Own),
+        USER => Ok(Privilege::UserNamespace),
+        errno => Err(failed(io::Error::from_raw_os_error(errno - ERRNO))),
+    }
+}
+
+/// How the child of [`check`] ends: with one of these, or with an error number above the last.
+const OWN: i32 = 0;
+const USER: i32 = 1;
+const ERRNO: i32 = 2;
+
+/// Makes a namespace and brings its loopback up, with nothing but system calls.
+fn try_private() -> i32 {
+    let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EPERM) + ERRNO;
+    // SAFETY: system calls without pointers, and one `ifreq` that outlives its call.
+    unsafe {
+        let ending = match libc::unshare(libc::CLONE_NEWNET) {
+            0 => OWN,
+            _ if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) == 0 => USER,
+            _ => return errno(),
+        };
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        let mut request: libc::ifreq = core::mem::zeroed();
+        request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        match libc::ioctl(socket, libc::SIOCSIFFLAGS, &request) {
+            0 => ending,
+            _ => errno(),
+        }
+    }
+}
+
 /// Makes a user namespace with a network namespace in it, and this user root there.
 fn enter_user_namespace() -> Result<(), LinkError> {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());

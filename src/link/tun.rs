@@ -52,7 +52,7 @@ impl Tun {
         setup.check()?;
         let mut kernel = Kernel::open().map_err(LinkError::system("opening a netlink socket"))?;
         refuse_clashes(&mut kernel, setup)?;
-        probe_node()?;
+        check_node()?;
         let wish = setup.name.as_deref().unwrap_or("tun%d");
         let iface = tun_tap::Iface::without_packet_info(wish, tun_tap::Mode::Tun)
             .map_err(|error| open_error(error, wish, &mut kernel))?;
@@ -65,9 +65,7 @@ impl Tun {
             carry_out(&plan, &mut kernel)?;
         }
         let tun = Tun::new(end, name, made)?;
-        if !made {
-            tun.refuse_unusable(&mut kernel, setup)?;
-        }
+        tun.refuse_unusable(&mut kernel, setup)?;
         Ok(tun)
     }
 
@@ -166,7 +164,7 @@ impl Tun {
         Some(event)
     }
 
-    /// What must be in order on an interface that somebody else configured.
+    /// What somebody else's settings can spoil: the interface is up, and packets for the stack come here.
     fn refuse_unusable(&self, kernel: &mut Kernel, setup: &Setup) -> Result<(), LinkError> {
         if !self.up {
             return Err(LinkError::Down { name: self.name.clone() });
@@ -178,6 +176,9 @@ impl Tun {
                 Route::Through(index) => kernel.name_of(index),
                 Route::Local | Route::None => None,
             };
+            if let (true, Some(interface)) = (self.made, &instead) {
+                return Err(LinkError::NetworkTaken { address, interface: interface.clone() });
+            }
             return Err(LinkError::NoRoute { address, name: self.name.clone(), instead });
         }
         Ok(())
@@ -200,6 +201,33 @@ pub fn exists(name: &str) -> Result<bool, LinkError> {
     Ok(found.map_err(LinkError::system("looking for the interface"))?.is_some())
 }
 
+/// Are the addresses of `setup` possible in this namespace? This asks without making anything.
+///
+/// # Errors
+/// As [`Setup::check`], or [`LinkError::AddressClash`] when the kernel owns an address of the stack's.
+pub fn check_addresses(setup: &Setup) -> Result<(), LinkError> {
+    setup.check()?;
+    let mut kernel = Kernel::open().map_err(LinkError::system("opening a netlink socket"))?;
+    refuse_clashes(&mut kernel, setup)
+}
+
+/// Has this process the right to make interfaces (CAP_NET_ADMIN)? This asks without making anything.
+///
+/// # Errors
+/// [`LinkError::NoRight`].
+pub fn check_right() -> Result<(), LinkError> {
+    const NET_ADMIN: u32 = 12;
+    let status = std::fs::read_to_string("/proc/self/status");
+    let effective = status.ok().and_then(|status| {
+        let word = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(word.trim(), 16).ok()
+    });
+    match effective {
+        Some(set) if set >> NET_ADMIN & 1 == 1 => Ok(()),
+        _ => Err(LinkError::NoRight),
+    }
+}
+
 /// Refuses addresses that the kernel keeps for itself: packets for them would never come out of the interface.
 fn refuse_clashes(kernel: &mut Kernel, setup: &Setup) -> Result<(), LinkError> {
     for address in setup.stack.iter().map(|cidr| cidr.address) {
@@ -214,8 +242,11 @@ fn route(kernel: &mut Kernel, address: IpAddr) -> Result<Route, LinkError> {
     kernel.route_to(address).map_err(LinkError::system("looking up a route"))
 }
 
-/// Opens the node once for nothing, to tell its errors from those of attaching.
-fn probe_node() -> Result<(), LinkError> {
+/// Can the device node be opened? This asks without making anything.
+///
+/// # Errors
+/// [`LinkError::NoNode`] or [`LinkError::NodeDenied`].
+pub fn check_node() -> Result<(), LinkError> {
     match std::fs::OpenOptions::new().read(true).write(true).open(NODE) {
         Ok(_) => Ok(()),
         Err(source) => match source.raw_os_error() {

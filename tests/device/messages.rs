@@ -2,7 +2,7 @@
 
 use crate::harness::{NOBODY, Node, Test, Who, ip, private, skip, test, test_as};
 use std::os::fd::{AsRawFd, OwnedFd};
-use tunstack::link::{Device, LinkError, Setup, Tun, netns};
+use tunstack::link::{Device, LinkError, Setup, Tun, check_addresses, check_node, check_right, netns};
 
 pub const TESTS: &[Test] = &[
     test_as("messages::no_node", Who::Me, Node::Missing, no_node),
@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = &[
     test("messages::interface_down", interface_down),
     test("messages::no_route", no_route),
     test("messages::address_clash", address_clash),
+    test("messages::network_taken", network_taken),
+    test_as("messages::asked_before", Who::Nobody, Node::Closed, asked_before),
     test("messages::ipv6_off", ipv6_off),
     test("messages::failed_step", failed_step),
     test("messages::bad_descriptor", bad_descriptor),
@@ -135,6 +137,44 @@ fn address_clash() {
     );
     // All of 127/8 is the kernel's, although only one address of it stands anywhere.
     says(&refusal(&setup("127.5.5.5/8")), "127.5.5.5 belongs to the kernel", "`ip route get 127.5.5.5`");
+}
+
+/// The stack's network is the one of another interface: packets would go there.
+fn network_taken() {
+    private();
+    let _lan = open(&setup("10.9.0.77/24").named("lan0"));
+    let said = refusal(&setup("10.9.0.2/24").named("t0"));
+    says(&said, "the network of 10.9.0.2 is that of lan0 already: choose another one", "`ip route` shows");
+    assert!(!tunstack::link::exists("t0").expect("asked"));
+    // An address of its own inside that network is no conflict: its route is longer.
+    open(&setup("10.9.0.2/32"));
+}
+
+/// The questions of `doctor` give the same answers, without making anything.
+fn asked_before() {
+    let said = |result: Result<(), LinkError>| result.expect_err("refused").to_string();
+    says(&said(check_node()), "must not be opened by this user", "chmod 666");
+    says(&said(check_right()), "no right to make a network interface", "setcap");
+    says(
+        &said(check_addresses(&setup("127.0.0.1/8"))),
+        "belongs to the kernel (interface lo)",
+        "choose another",
+    );
+    check_addresses(&setup("10.99.0.2/24")).expect("free");
+    let before = std::fs::read_link("/proc/self/ns/net").expect("proc");
+    let possible = netns::check();
+    assert_eq!(std::fs::read_link("/proc/self/ns/net").expect("proc"), before, "only tried");
+    match (possible, netns::enter_private()) {
+        (Ok(told), Ok(made)) => {
+            assert_eq!(told, made);
+            check_right().expect("root in here");
+            assert_eq!(netns::check().expect("root in here"), netns::Privilege::Own);
+        }
+        (Err(told), Err(LinkError::NoNamespace { .. })) => {
+            says(&told.to_string(), "no right to make a private namespace", "max_user_namespaces");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn ipv6_off() {

@@ -1,12 +1,12 @@
 //! Private namespaces: made, entered, shared with other programs, and gone without a trace.
 
-use crate::harness::{NOBODY, Node, Test, Who, private, test, test_as, this_program};
+use crate::harness::{NOBODY, Node, Test, Who, private, skip, test, test_as, this_program};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
-use tunstack::link::netns::{Namespace, Privilege};
-use tunstack::link::{Setup, Tun, exists};
+use tunstack::link::netns::{self, Namespace, Privilege, enter_private};
+use tunstack::link::{LinkError, Setup, Tun, exists};
 
 pub const TESTS: &[Test] = &[
     test("netns::loopback_works", loopback_works),
@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     test_as("netns::nobody_becomes_root_of_its_own", Who::Nobody, Node::Open, nobody_becomes_root_of_its_own),
     test("netns::others_are_separate", others_are_separate),
     test_as("netns::others_are_separate_rootless", Who::Nobody, Node::Open, others_are_separate),
+    test("netns::forbidden", forbidden),
     test("netns::nothing_is_left_after_kill", nothing_is_left_after_kill),
     test_as(
         "netns::nothing_is_left_after_kill_rootless",
@@ -78,6 +79,41 @@ fn others_are_separate() {
     drop((here, there));
 }
 
+/// Where no more namespaces may be made the refusal says so.
+fn forbidden() {
+    private();
+    // A user namespace of its own limits what can be made below it.
+    if rustix::process::geteuid().is_root() && private_user_namespace().is_err() {
+        skip("no user namespace to set a limit in");
+    }
+    for limit in ["max_net_namespaces", "max_user_namespaces"] {
+        if let Err(error) = std::fs::write(format!("/proc/sys/user/{limit}"), "0") {
+            skip(&format!("{limit}: {error}"));
+        }
+    }
+    let error = enter_private().expect_err("no namespaces left");
+    assert!(matches!(error, LinkError::NoNamespace { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(
+        said.contains("no right to make a private namespace (unshare(CLONE_NEWUSER | CLONE_NEWNET): "),
+        "{said}"
+    );
+    assert!(
+        said.contains("run with sudo, or allow it with `sudo sysctl -w user.max_user_namespaces="),
+        "{said}"
+    );
+    assert!(matches!(netns::check(), Err(LinkError::NoNamespace { .. })));
+}
+
+/// Makes a user namespace around this process, in which it is root again.
+fn private_user_namespace() -> std::io::Result<()> {
+    // SAFETY: a system call without pointers, in a process of one thread.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    std::fs::write("/proc/self/uid_map", "0 0 1")
+}
+
 /// Makes a namespace with an interface in it, says which, and waits to be killed.
 fn child_that_waits() {
     if std::env::var_os("TUNSTACK_WAIT").is_none() {
@@ -98,7 +134,7 @@ fn nothing_is_left_after_kill() {
     BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("it tells");
     let inode: u64 = match line.trim().parse() {
         Ok(inode) => inode,
-        Err(_) => crate::harness::skip(line.trim().trim_start_matches("skip: ")),
+        Err(_) => skip(line.trim().trim_start_matches("skip: ")),
     };
     assert!(holders(inode) >= 1, "it lives");
     child.kill().expect("our child");
