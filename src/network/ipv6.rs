@@ -110,10 +110,10 @@ impl Network {
     ) -> Verdict<'a> {
         match fault {
             // RFC 8200 §4.7: nothing follows, and that is no fault.
-            Fault::NothingFollows => return Verdict::Done(Reason::Taken),
+            Fault::NothingFollows => Verdict::Done(Reason::Taken),
             Fault::Silent(reason) => {
                 env.counters.ip6_in_hdr_errors += 1;
-                return dropped(reason);
+                dropped(reason)
             }
             Fault::Problem { code, pointer, unicast_only } => {
                 let unknown = code == UNKNOWN_NEXT_HEADER;

@@ -107,6 +107,18 @@ impl Reassembly {
         }
     }
 
+    /// Octets held, overhead included.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Datagrams held.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
     /// When the oldest datagram is given up.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.turns.first_key_value().map(|((at, _), _)| *at)
@@ -291,6 +303,3 @@ impl Datagram {
         Whole { head: self.head, payload, trusted: self.trusted }
     }
 }
-
-#[cfg(test)]
-mod tests;

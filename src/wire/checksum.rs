@@ -30,14 +30,14 @@ impl Sum {
 
     fn address(self, address: IpAddr) -> Sum {
         match address {
-            IpAddr::V4(a) => self.add(&a.octets()),
-            IpAddr::V6(a) => self.add(&a.octets()),
+            IpAddr::V4(a) => self.with(&a.octets()),
+            IpAddr::V6(a) => self.with(&a.octets()),
         }
     }
 
     /// Adds the octets that follow.
     #[must_use]
-    pub fn add(mut self, bytes: &[u8]) -> Sum {
+    pub fn with(mut self, bytes: &[u8]) -> Sum {
         let sum = fold(sum_words(bytes));
         // RFC 1071 §2(B): octets at odd places weigh the other way round.
         let sum = if self.odd { sum.swap_bytes() } else { sum };
@@ -64,7 +64,7 @@ impl Sum {
 
 /// The checksum of octets that include no pseudo header.
 pub fn checksum(bytes: &[u8]) -> u16 {
-    Sum::new().add(bytes).checksum()
+    Sum::new().with(bytes).checksum()
 }
 
 fn fold(mut sum: u64) -> u16 {
@@ -139,7 +139,7 @@ mod tests {
     fn the_largest_sums_do_not_overflow() {
         let ones = vec![0xff; 1 << 20];
         assert_eq!(checksum(&ones), 0);
-        assert!(Sum::new().add(&ones).add(&ones[1..]).add(&ones[..1]).is_valid());
+        assert!(Sum::new().with(&ones).with(&ones[1..]).with(&ones[..1]).is_valid());
     }
 
     proptest! {
@@ -147,7 +147,7 @@ mod tests {
         fn slices_join_like_one_piece(bytes: Vec<u8>, a: prop::sample::Index, b: prop::sample::Index) {
             let (a, b) = (a.index(bytes.len() + 1), b.index(bytes.len() + 1));
             let (a, b) = (a.min(b), a.max(b));
-            let joined = Sum::new().add(&bytes[..a]).add(&bytes[a..b]).add(&bytes[b..]);
+            let joined = Sum::new().with(&bytes[..a]).with(&bytes[a..b]).with(&bytes[b..]);
             prop_assert_eq!(joined.checksum(), oracle(&bytes));
         }
 
@@ -155,11 +155,11 @@ mod tests {
         fn a_pseudo_header_is_the_octets_that_the_rfcs_draw(src: [u8; 16], dst: [u8; 16], data: Vec<u8>, protocol: u8) {
             let len = data.len() as u32;
             let six = [&src[..], &dst, &len.to_be_bytes(), &[0, 0, 0, protocol], &data].concat();
-            let sum = Sum::pseudo(src.into(), dst.into(), protocol, data.len()).add(&data);
+            let sum = Sum::pseudo(src.into(), dst.into(), protocol, data.len()).with(&data);
             prop_assert_eq!(sum.checksum(), oracle(&six));
             let four = [&src[..4], &dst[..4], &[0, protocol], &(len as u16).to_be_bytes(), &data].concat();
             let first4 = |b: &[u8; 16]| IpAddr::from([b[0], b[1], b[2], b[3]]);
-            let sum = Sum::pseudo(first4(&src), first4(&dst), protocol, data.len()).add(&data);
+            let sum = Sum::pseudo(first4(&src), first4(&dst), protocol, data.len()).with(&data);
             prop_assert_eq!(sum.checksum(), oracle(&four));
         }
     }

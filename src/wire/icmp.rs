@@ -142,7 +142,7 @@ fn low(rest: u32) -> u16 {
 
 /// Is the checksum of a whole message right? ICMPv6 sums the pseudo header too (RFC 4443 §2.3).
 pub fn verify(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> bool {
-    start(src, dst, bytes.len()).add(bytes).is_valid()
+    start(src, dst, bytes.len()).with(bytes).is_valid()
 }
 
 fn start(src: IpAddr, dst: IpAddr, len: usize) -> Sum {
@@ -162,7 +162,7 @@ pub fn header(kind: Kind, src: IpAddr, dst: IpAddr, body: &[u8]) -> Option<[u8; 
     header[0] = icmp_type;
     header[1] = code;
     header[4..8].copy_from_slice(&rest.to_be_bytes());
-    let checksum = start(src, dst, HEADER_LEN + body.len()).add(&header).add(body).checksum();
+    let checksum = start(src, dst, HEADER_LEN + body.len()).with(&header).with(body).checksum();
     header[2..4].copy_from_slice(&checksum.to_be_bytes());
     Some(header)
 }

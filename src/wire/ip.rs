@@ -191,7 +191,7 @@ pub fn emit_v4(fields: &V4Fields) -> [u8; V4_HEADER_LEN] {
     header[1] = fields.tos;
     header[2..4].copy_from_slice(&total.to_be_bytes());
     header[4..6].copy_from_slice(&(fields.fragment.id as u16).to_be_bytes());
-    header[6..8].copy_from_slice(&(flags | fields.fragment.offset / 8).to_be_bytes());
+    header[6..8].copy_from_slice(&(flags | (fields.fragment.offset / 8)).to_be_bytes());
     header[8] = fields.ttl;
     header[9] = fields.protocol;
     header[12..16].copy_from_slice(&fields.src.octets());

@@ -173,7 +173,7 @@ pub fn parse(bytes: &[u8]) -> Result<Segment<'_>, Malformed> {
 
 /// Is the checksum of a whole segment right (9293-MUST-3)?
 pub fn verify(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> bool {
-    Sum::pseudo(src, dst, PROTOCOL, bytes.len()).add(bytes).is_valid()
+    Sum::pseudo(src, dst, PROTOCOL, bytes.len()).with(bytes).is_valid()
 }
 
 /// The options of a header. Those that mean something only on a SYN are ignored elsewhere; an option that is not as
@@ -259,7 +259,7 @@ pub fn fill_checksum(header: &mut [u8], src: IpAddr, dst: IpAddr, payload: &[&[u
     let len = header.len() + payload.iter().map(|part| part.len()).sum::<usize>();
     header[16..18].fill(0);
     let sum =
-        payload.iter().fold(Sum::pseudo(src, dst, PROTOCOL, len).add(header), |sum, part| sum.add(part));
+        payload.iter().fold(Sum::pseudo(src, dst, PROTOCOL, len).with(header), |sum, part| sum.with(part));
     header[16..18].copy_from_slice(&sum.checksum().to_be_bytes());
 }
 

@@ -43,7 +43,7 @@ pub fn verify(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> bool {
         return src.is_ipv4();
     }
     let Some(datagram) = bytes.get(..usize::from(header.length())) else { return false };
-    Sum::pseudo(src, dst, PROTOCOL, datagram.len()).add(datagram).is_valid()
+    Sum::pseudo(src, dst, PROTOCOL, datagram.len()).with(datagram).is_valid()
 }
 
 /// A header for `payload_len` octets with the checksum field zero. `None` when they are too many for a datagram.
@@ -58,7 +58,7 @@ pub fn header(src_port: u16, dst_port: u16, payload_len: usize) -> Option<[u8; H
 
 /// Completes the checksum of a header that `payload` follows.
 pub fn fill_checksum(header: &mut [u8; HEADER_LEN], src: IpAddr, dst: IpAddr, payload: &[u8]) {
-    let sum = Sum::pseudo(src, dst, PROTOCOL, HEADER_LEN + payload.len()).add(&header[..6]).add(payload);
+    let sum = Sum::pseudo(src, dst, PROTOCOL, HEADER_LEN + payload.len()).with(&header[..6]).with(payload);
     // RFC 768: zero says that there is no checksum, so a sum of zero is sent as ones.
     let checksum = match sum.checksum() {
         0 => 0xffff,

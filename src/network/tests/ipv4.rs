@@ -227,7 +227,8 @@ fn the_identification_of_whole_packets_means_nothing() {
 fn every_kind_of_discard_has_its_counter() {
     let mut bad_sum = v4(UDP, &udp(4));
     bad_sum[10] ^= 1;
-    let cases: [(Vec<u8>, fn(&Counters) -> u64); 7] = [
+    type Counter = fn(&Counters) -> u64;
+    let cases: [(Vec<u8>, Counter); 7] = [
         (bad_sum, |c| c.ip_ext_in_csum_errors),
         (v4(UDP, &udp(4))[..21].to_vec(), |c| c.ip_ext_in_truncated_pkts),
         (v4(253, b"x"), |c| c.ip_in_unknown_protos),
