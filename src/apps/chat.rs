@@ -165,7 +165,8 @@ pub fn clean(text: &str) -> String {
 
 /// At most a line's length, at a character.
 fn cut(mut line: String) -> String {
-    line.truncate(line.floor_char_boundary(LINE_MAX));
+    let at = (0..=LINE_MAX.min(line.len())).rev().find(|&at| line.is_char_boundary(at));
+    line.truncate(at.unwrap_or(0));
     line
 }
 

@@ -34,7 +34,7 @@ impl<Id: Ord + Copy> Timers<Id> {
         }
     }
 
-    /// The next owner whose entry is due. The owner calls [`Timers::fired`] and arms again.
+    /// The next owner whose entry is due. The owner calls [`Armed::fired`] and arms again.
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, Id)> {
         let &Reverse((at, id)) = self.heap.peek()?;
         (at <= now).then(|| {
