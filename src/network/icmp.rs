@@ -156,7 +156,8 @@ impl Network {
     /// Sends an ICMP error about a whole IP packet that arrived, unless a rule or the rate limit forbids it.
     pub fn send_error(&mut self, env: &mut Env<'_>, about: &[u8], kind: IcmpErrorKind) {
         let Some((asker, asked)) = self.may_report(about, kind) else { return };
-        if !self.error_budget.take(env.now, env.config) {
+        // Nobody floods himself: as on Linux there is no limit inside the host.
+        if !self.is_local(asker) && !self.error_budget.take(env.now, env.config) {
             env.counters.icmp_out_rate_limit_global += 1;
             return;
         }

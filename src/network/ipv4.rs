@@ -131,7 +131,7 @@ impl Network {
             id: header.fragment.id,
         };
         let head = &header.packet[..header.header_len];
-        let fragment = Fragment { head, payload, info: header.fragment, trusted };
+        let fragment = Fragment { head, payload, info: header.fragment, ecn: header.tos & 3, trusted };
         match self.reassembly.add(env, key, fragment) {
             Outcome::Held => Err(Drop::FragmentHeld),
             Outcome::Refused(reason) => {
@@ -157,6 +157,7 @@ impl Network {
         let mut packet = whole.head;
         let header_len = packet.len();
         let total = (header_len + whole.payload.len()) as u16;
+        packet[1] = packet[1] & !3 | whole.ecn;
         packet[2..4].copy_from_slice(&total.to_be_bytes());
         packet[6..8].fill(0);
         packet[10..12].fill(0);

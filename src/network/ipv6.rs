@@ -155,7 +155,7 @@ impl Network {
             return Err(Drop::FragmentBad);
         }
         let key = Key { src: header.src.into(), dst: header.dst.into(), protocol: 0, id: place.info.id };
-        let fragment = Fragment { head, payload, info: place.info, trusted };
+        let fragment = Fragment { head, payload, info: place.info, ecn: header.traffic_class & 3, trusted };
         match self.reassembly.add(env, key, fragment) {
             Outcome::Held => Err(Drop::FragmentHeld),
             Outcome::Refused(reason) => {
@@ -184,6 +184,7 @@ impl Network {
         let Ok(payload_len) = u16::try_from(packet.len() - V6_HEADER_LEN) else {
             return dropped(Drop::FragmentBad);
         };
+        packet[1] = packet[1] & !0x30 | whole.ecn << 4;
         packet[4..6].copy_from_slice(&payload_len.to_be_bytes());
         let upper = match walk(&packet) {
             Ok(Walked::Upper(upper)) => upper,

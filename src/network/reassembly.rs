@@ -34,6 +34,8 @@ pub(super) struct Fragment<'a> {
     /// What is put together.
     pub(super) payload: &'a [u8],
     pub(super) info: FragmentInfo,
+    /// The ECN field of its header.
+    pub(super) ecn: u8,
     /// Its checksum needs no check.
     pub(super) trusted: bool,
 }
@@ -56,6 +58,8 @@ pub(super) struct Whole {
     pub(super) head: Vec<u8>,
     /// The payload in one piece.
     pub(super) payload: Vec<u8>,
+    /// What the ECN field becomes.
+    pub(super) ecn: u8,
     /// No piece needs a check of its checksum.
     pub(super) trusted: bool,
 }
@@ -80,6 +84,8 @@ struct Datagram {
     /// Length of the whole, once the last fragment came.
     total: Option<u32>,
     trusted: bool,
+    /// One bit for each ECN field that came.
+    ecn_seen: u8,
     /// Nothing will come of it, but later pieces must not begin it anew.
     is_condemned: bool,
     /// When it is given up, and its number among all.
@@ -153,7 +159,10 @@ impl Reassembly {
         match outcome {
             Added::Held => Outcome::Held,
             Added::Refused(reason) => Outcome::Refused(reason),
-            Added::Complete => self.take(&key).map_or(Outcome::Held, |d| Outcome::Complete(d.into_whole())),
+            Added::Complete => match self.take(&key).and_then(Datagram::into_whole) {
+                Some(whole) => Outcome::Complete(whole),
+                None => Outcome::Refused(Drop::FragmentBad),
+            },
         }
     }
 
@@ -167,6 +176,7 @@ impl Reassembly {
             held: 0,
             total: None,
             trusted: true,
+            ecn_seen: 0,
             is_condemned: false,
             turn,
         };
@@ -258,6 +268,7 @@ impl Datagram {
             self.total = Some(end);
         }
         self.trusted &= fragment.trusted;
+        self.ecn_seen |= 1 << (fragment.ecn & 3);
         self.held += fragment.payload.len();
         self.pieces.insert(start, fragment.payload.to_vec());
         // Nothing overlaps, so enough octets means all of them.
@@ -295,11 +306,29 @@ impl Datagram {
         Added::Refused(reason)
     }
 
-    fn into_whole(self) -> Whole {
+    fn into_whole(self) -> Option<Whole> {
+        let ecn = joint_ecn(self.ecn_seen)?;
         let mut payload = Vec::with_capacity(self.held);
         for piece in self.pieces.values() {
             payload.extend_from_slice(piece);
         }
-        Whole { head: self.head, payload, trusted: self.trusted }
+        Some(Whole { head: self.head, payload, ecn, trusted: self.trusted })
+    }
+}
+
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+/// The ECN field of a datagram whose pieces had the fields in `seen`: CE is never lost (3168-5.3-reass). As on Linux
+/// there is none when some pieces took part in ECN and others did not.
+fn joint_ecn(seen: u8) -> Option<u8> {
+    let has = |ecn: u8| seen & 1 << ecn != 0;
+    match has(NOT_ECT) {
+        true => (seen == 1 << NOT_ECT).then_some(NOT_ECT),
+        false if has(CE) => Some(CE),
+        false if has(ECT_0) => Some(ECT_0),
+        false => Some(ECT_1),
     }
 }

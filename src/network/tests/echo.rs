@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// conformance: 1122-3.1-ip-icmp
+#[test]
+fn ip_and_icmp_work_without_any_transport() {
+    let mut lab = Lab::new();
+    assert_eq!(lab.inject(&ping4(b"hello")), TAKEN);
+    assert_eq!(lab.sent_one()[20..], icmp4(0, 0, [0x12, 0x34, 0, 7], b"hello"));
+    let closed = v4(UDP, &udp(4));
+    lab.with(|net, env| net.send_error(env, &closed, IcmpErrorKind::PortUnreachable));
+    assert_eq!(lab.sent_one()[20..], icmp4(3, 3, [0; 4], &closed));
+}
+
 /// conformance: 1122-3.2.2.6-echo, 792-echo-swap
 #[test]
 fn an_echo_request_is_answered_with_the_same_data() {
@@ -224,14 +235,31 @@ fn redirects_are_counted_and_change_nothing() {
     assert_eq!(lab.net.gateways().0, Some(PEER.into()));
 }
 
+/// A source quench about a packet of ours must reach nobody.
+#[track_caller]
+fn quench(lab: &mut Lab, protocol: u8) {
+    let quote = v4_from_to(US, PEER, protocol, &[0; 20]);
+    lab.refuse(&v4(1, &icmp4(4, 0, [0; 4], &quote)), Drop::IcmpIgnored);
+}
+
 /// conformance: 6633-3-ip-drop, 6633-8-log
 #[test]
-fn a_source_quench_reaches_nobody_and_is_counted() {
+fn a_source_quench_ends_at_the_internet_layer_and_is_counted() {
     let mut lab = Lab::new();
-    for quote in [v4_from_to(US, PEER, UDP, &udp(0)), v4_from_to(US, PEER, 6, &[0; 20])] {
-        lab.refuse(&v4(1, &icmp4(4, 0, [0; 4], &quote)), Drop::IcmpIgnored);
-    }
-    assert_eq!(lab.counters.icmp_in_src_quenchs, 2);
+    quench(&mut lab, 1);
+    assert_eq!(lab.counters.icmp_in_src_quenchs, 1);
+}
+
+/// conformance: 6633-5-udp
+#[test]
+fn a_source_quench_does_not_reach_udp() {
+    quench(&mut Lab::new(), UDP);
+}
+
+/// conformance: 6633-3-tcp-drop, 5927-6-quench
+#[test]
+fn a_source_quench_does_not_reach_tcp() {
+    quench(&mut Lab::new(), 6);
 }
 
 #[test]

@@ -251,6 +251,48 @@ fn a_checksum_is_trusted_only_if_every_piece_is() {
     }
 }
 
+/// What the ECN field becomes when the pieces of a datagram have these.
+fn joined_ecn(first: u8, second: u8, six: bool) -> Option<u8> {
+    let mut lab = Lab::new();
+    let mut pieces = if six { all6(7, &pattern(40), 32) } else { all4(7, &pattern(40), 32) };
+    for (piece, ecn) in pieces.iter_mut().zip([first, second]) {
+        if six {
+            piece[1] |= ecn << 4;
+        } else {
+            piece[1] |= ecn;
+            mend4(piece);
+        }
+    }
+    assert_eq!(lab.inject(&pieces[0]), HELD);
+    match lab.inject(&pieces[1]) {
+        Verdict::Deliver(delivery) => Some(delivery.tos),
+        verdict => {
+            assert_eq!(verdict, Verdict::Done(Reason::Dropped(Drop::FragmentBad)));
+            None
+        }
+    }
+}
+
+/// conformance: 3168-5.3-reass
+#[test]
+fn congestion_experienced_is_never_lost() {
+    const NOT_ECT: u8 = 0;
+    const ECT1: u8 = 1;
+    const ECT0: u8 = 2;
+    const CE: u8 = 3;
+    for six in [false, true] {
+        for same in [NOT_ECT, ECT1, ECT0, CE] {
+            assert_eq!(joined_ecn(same, same, six), Some(same));
+        }
+        for ect in [ECT0, ECT1] {
+            assert_eq!(joined_ecn(CE, ect, six), Some(CE));
+            assert_eq!(joined_ecn(ect, CE, six), Some(CE));
+        }
+        assert_eq!(joined_ecn(CE, NOT_ECT, six), None);
+        assert_eq!(joined_ecn(NOT_ECT, CE, six), None);
+    }
+}
+
 #[test]
 fn a_fragment_within_a_fragment_is_dropped() {
     let mut lab = Lab::new();

@@ -11,6 +11,7 @@ mod ipv4;
 mod ipv6;
 mod overlaps;
 mod sending;
+mod storm;
 
 use super::*;
 use crate::base::io::MtuDiscover;

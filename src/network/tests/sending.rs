@@ -153,6 +153,26 @@ fn ipv6_packets_shrink_to_what_the_path_takes() {
     lab.send(PEER6.into(), 1400, MtuDiscover::Probe).expect("what was learned is ignored");
 }
 
+/// conformance: 8201-4-reduce
+#[test]
+fn a_packet_too_big_lowers_the_estimate_at_once() {
+    let mut lab = Lab::new();
+    lab.with(|net, env| net.learn_path_mtu(env, PEER6.into(), 1400));
+    assert_eq!(lab.net.path_mtu(lab.now, PEER6.into()), 1400);
+    lab.with(|net, env| net.learn_path_mtu(env, PEER6.into(), 1280));
+    assert_eq!(lab.net.path_mtu(lab.now, PEER6.into()), 1280);
+}
+
+/// conformance: 8201-4-no-increase
+#[test]
+fn no_packet_too_big_raises_the_estimate() {
+    let mut lab = Lab::new();
+    for mtu in [1400, 9000, 1450, 1401, 1400] {
+        lab.with(|net, env| net.learn_path_mtu(env, PEER6.into(), mtu));
+        assert_eq!(lab.net.path_mtu(lab.now, PEER6.into()), 1400);
+    }
+}
+
 /// conformance: 1191-3-reduce
 #[test]
 fn a_learned_path_mtu_counts_for_one_destination() {
