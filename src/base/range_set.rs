@@ -59,6 +59,25 @@ impl RangeSet {
         !range.is_empty() && self.ranges.get(at).is_some_and(|r| r.start < range.end)
     }
 
+    /// The first range that ends after `point`.
+    pub fn next_from(&self, point: u64) -> Option<Range<u64>> {
+        self.ranges.get(self.ranges.partition_point(|r| r.end <= point)).cloned()
+    }
+
+    /// The first part of `range` that is in the set.
+    pub fn overlap(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let found = self.next_from(range.start)?;
+        let part = found.start.max(range.start)..found.end.min(range.end);
+        (!part.is_empty()).then_some(part)
+    }
+
+    /// The first part of `range` that is not in the set.
+    pub fn gap(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let start = self.range_at(range.start).map_or(range.start, |found| found.end);
+        let end = self.next_from(start).map_or(range.end, |next| next.start.min(range.end));
+        (start < end).then_some(start..end)
+    }
+
     /// The lowest range.
     pub fn first(&self) -> Option<Range<u64>> {
         self.ranges.first().cloned()
@@ -139,6 +158,14 @@ mod tests {
             let part = &marks[probe as usize..(probe + len) as usize];
             prop_assert_eq!(set.contains(probe..probe + len), part.iter().all(|m| *m));
             prop_assert_eq!(set.overlaps(probe..probe + len), part.iter().any(|m| *m));
+            let (from, to) = (probe as usize, (probe + len) as usize);
+            let runs = |wanted: bool| {
+                let start = (from..to).find(|at| marks[*at] == wanted)?;
+                let end = (start..to).find(|at| marks[*at] != wanted).unwrap_or(to);
+                Some(start as u64..end as u64)
+            };
+            prop_assert_eq!(set.overlap(probe..probe + len), runs(true));
+            prop_assert_eq!(set.gap(probe..probe + len), runs(false));
             prop_assert_eq!(set.count(), marks.iter().filter(|m| **m).count() as u64);
         }
     }

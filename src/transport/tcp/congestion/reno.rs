@@ -1,0 +1,107 @@
+//! Slow start and congestion avoidance (RFC 5681 §3.1), in octets.
+
+/// RFC 5681's variables.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Reno {
+    pub cwnd: u32,
+    pub ssthresh: u32,
+    pub mss: u32,
+    /// Octets acknowledged since the last step of congestion avoidance.
+    acked: u32,
+}
+
+impl Reno {
+    pub fn new(initial: u32, mss: u32) -> Reno {
+        // RFC 5681 §3.1: ssthresh starts arbitrarily high.
+        Reno { cwnd: initial, ssthresh: u32::MAX, mss, acked: 0 }
+    }
+
+    pub fn on_ack(&mut self, octets: u32) {
+        if self.cwnd < self.ssthresh {
+            // Slow start: at most one SMSS per acknowledgment, so that splitting acknowledgments gains nothing.
+            self.cwnd = self.cwnd.saturating_add(octets.min(self.mss));
+            return;
+        }
+        // Congestion avoidance by counting octets: one SMSS per window acknowledged.
+        self.acked = self.acked.saturating_add(octets);
+        if self.acked >= self.cwnd {
+            self.acked -= self.cwnd;
+            self.cwnd = self.cwnd.saturating_add(self.mss);
+            self.acked = self.acked.min(self.cwnd);
+        }
+    }
+
+    pub fn on_loss(&mut self, flight: u32) {
+        self.ssthresh = (flight / 2).max(2 * self.mss);
+        self.acked = 0;
+    }
+
+    pub fn on_timeout(&mut self, flight: u32, first: bool) {
+        // RFC 5681 §3.1: repeated timeouts of one segment leave ssthresh; the loss window is one segment.
+        if first {
+            self.on_loss(flight);
+        }
+        self.cwnd = self.mss;
+        self.acked = 0;
+    }
+
+    pub fn set_mss(&mut self, mss: u32) {
+        let scale = |octets: u32| (u64::from(octets) * u64::from(mss) / u64::from(self.mss.max(1))) as u32;
+        self.cwnd = scale(self.cwnd).max(mss);
+        self.mss = mss;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u32 = 1000;
+
+    /// conformance: 5681-3.1-ss-increase, 5681-3.1-ssthresh-init, 5681-3.1-switch
+    #[test]
+    fn slow_start_grows_by_one_segment_per_ack_at_most() {
+        let mut reno = Reno::new(10 * MSS, MSS);
+        reno.on_ack(10 * MSS);
+        assert_eq!(reno.cwnd, 11 * MSS, "one stretch acknowledgment");
+        (0..100).for_each(|_| reno.on_ack(MSS / 100));
+        assert_eq!(reno.cwnd, 12 * MSS, "a segment acknowledged in a hundred parts");
+        reno.ssthresh = 12 * MSS;
+        reno.on_ack(MSS);
+        assert_eq!(reno.cwnd, 12 * MSS, "at ssthresh avoidance begins");
+    }
+
+    /// conformance: 5681-3.1-ca-increase
+    #[test]
+    fn congestion_avoidance_grows_by_one_segment_per_window() {
+        let mut reno = Reno::new(10 * MSS, MSS);
+        reno.ssthresh = 2 * MSS;
+        (0..9).for_each(|_| reno.on_ack(MSS));
+        assert_eq!(reno.cwnd, 10 * MSS);
+        reno.on_ack(MSS);
+        assert_eq!(reno.cwnd, 11 * MSS);
+        (0..11).for_each(|_| reno.on_ack(MSS));
+        assert_eq!(reno.cwnd, 12 * MSS);
+    }
+
+    /// conformance: 5681-3.1-ssthresh-rto, 5681-3.1-lw, 6928-2-loss-window
+    #[test]
+    fn only_the_first_timeout_of_a_segment_moves_ssthresh() {
+        let mut reno = Reno::new(40 * MSS, MSS);
+        reno.on_timeout(10 * MSS, true);
+        assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 5 * MSS), "half of the flight, not of cwnd");
+        reno.on_timeout(10 * MSS, false);
+        assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 5 * MSS));
+        reno.on_timeout(MSS, true);
+        assert_eq!(reno.ssthresh, 2 * MSS);
+    }
+
+    /// conformance: 5681-3.1-pmtu-cwnd
+    #[test]
+    fn a_new_segment_size_keeps_the_number_of_segments() {
+        let mut reno = Reno::new(10 * 1448, 1448);
+        reno.set_mss(1348);
+        assert_eq!(reno.cwnd, 10 * 1348);
+        assert_eq!(reno.ssthresh, u32::MAX);
+    }
+}

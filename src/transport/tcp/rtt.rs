@@ -1,0 +1,127 @@
+//! Round-trip time (RFC 6298 §2, §3; RFC 7323 §4).
+//!
+//! One sample per round trip: one segment at a time is timed, to the nanosecond; where Karn's algorithm forbids that, the echoed
+//! timestamp serves (RFC 7323 §4.1), which has milliseconds. One sample per round trip needs no scaled gains (RFC 7323 §4.2).
+
+use crate::base::{Duration, Instant};
+use crate::wire::seq::SeqNumber;
+
+/// Clock granularity G (RFC 6298 §2): timers are never later than the caller's wake-up, a millisecond.
+pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// What is known of the round-trip time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Estimate {
+    /// Nothing yet.
+    #[default]
+    NoSample,
+    /// RFC 6298's two variables.
+    Measured {
+        /// SRTT.
+        srtt: Duration,
+        /// RTTVAR.
+        rttvar: Duration,
+    },
+}
+
+/// The estimator.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rtt {
+    pub estimate: Estimate,
+    /// Least sample seen; `None` before the first.
+    pub min: Option<Duration>,
+    /// The segment that is timed: its end, and when it was sent.
+    timed: Option<(SeqNumber, Instant)>,
+}
+
+impl Rtt {
+    /// A segment that ends at `end` is sent for the first time.
+    pub fn on_sent(&mut self, end: SeqNumber, now: Instant) {
+        self.timed.get_or_insert((end, now));
+    }
+
+    /// Something is sent again: what is in flight can no longer be timed (RFC 6298 §3, Karn).
+    pub fn on_retransmit(&mut self) {
+        self.timed = None;
+    }
+
+    /// `ack` moved SND.UNA; true when it ended the timing and gave a sample.
+    pub fn on_ack(&mut self, ack: SeqNumber, now: Instant) -> bool {
+        match self.timed {
+            Some((end, sent)) if end.at_or_before(ack) => {
+                self.timed = None;
+                self.sample(now.since(sent));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Takes a measured round-trip time.
+    pub fn sample(&mut self, r: Duration) {
+        self.min = Some(self.min.map_or(r, |min| min.min(r)));
+        self.estimate = match self.estimate {
+            // RFC 6298 §2.2.
+            Estimate::NoSample => Estimate::Measured { srtt: r, rttvar: r.div(2) },
+            // RFC 6298 §2.3: RTTVAR first, with the old SRTT; gains 1/4 and 1/8.
+            Estimate::Measured { srtt, rttvar } => {
+                let error = if srtt > r { srtt.saturating_sub(r) } else { r.saturating_sub(srtt) };
+                let rttvar = (rttvar.mul(3) + error).div(4);
+                Estimate::Measured { srtt: (srtt.mul(7) + r).div(8), rttvar }
+            }
+        };
+    }
+
+    /// SRTT, once measured.
+    pub fn srtt(&self) -> Option<Duration> {
+        match self.estimate {
+            Estimate::NoSample => None,
+            Estimate::Measured { srtt, .. } => Some(srtt),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn after(samples: &[u64]) -> Estimate {
+        let mut rtt = Rtt::default();
+        for sample in samples {
+            rtt.sample(ms(*sample));
+        }
+        rtt.estimate
+    }
+
+    /// conformance: 6298-2.2-first, 6298-2.3-update, 6298-2.3-order, 6298-2.3-gains
+    #[test]
+    fn variables_follow_the_reference_calculation() {
+        assert_eq!(after(&[100]), Estimate::Measured { srtt: ms(100), rttvar: ms(50) });
+        // RTTVAR = 3/4·50 + 1/4·|100−200| = 62.5; SRTT = 7/8·100 + 1/8·200 = 112.5. With SRTT first RTTVAR would be 59.375.
+        let second = Estimate::Measured { srtt: Duration::from_micros(112_500), rttvar: Duration::from_micros(62_500) };
+        assert_eq!(after(&[100, 200]), second);
+        // RTTVAR = 3/4·62.5 + 1/4·12.5 = 50; SRTT = 7/8·112.5 + 1/8·100 = 110.9375.
+        let third = Estimate::Measured { srtt: Duration::from_nanos(110_937_500), rttvar: ms(50) };
+        assert_eq!(after(&[100, 200, 100]), third);
+    }
+
+    /// conformance: 6298-3-karn
+    #[test]
+    fn a_retransmission_ends_the_timing() {
+        let (mut rtt, at) = (Rtt::default(), |n| Instant::ZERO + ms(n));
+        rtt.on_sent(SeqNumber(10), at(0));
+        rtt.on_retransmit();
+        assert!(!rtt.on_ack(SeqNumber(10), at(500)));
+        assert_eq!(rtt.estimate, Estimate::NoSample);
+        rtt.on_sent(SeqNumber(20), at(600));
+        rtt.on_sent(SeqNumber(30), at(640));
+        assert!(!rtt.on_ack(SeqNumber(19), at(650)), "the timed octets are not covered");
+        assert!(rtt.on_ack(SeqNumber(30), at(700)));
+        assert_eq!(rtt.srtt(), Some(ms(100)), "timed from the first of the two");
+        assert_eq!(rtt.min, Some(ms(100)));
+    }
+}

@@ -1,0 +1,200 @@
+//! Octets that the user has sent and the peer has not acknowledged. They stay where `send` put them; segments lend slices.
+//!
+//! Positions are stream offsets: 0 is the octet after the SYN. Invariants: pieces lie end to end, none is empty, and an empty
+//! buffer holds no memory.
+
+use crate::base::pool::{Chunk, Pool};
+use std::collections::VecDeque;
+
+/// The send buffer.
+#[derive(Debug, Default)]
+pub(super) struct SendBuffer {
+    pieces: VecDeque<Piece>,
+    /// Offset of the first octet held.
+    start: u64,
+    /// Offset after the last octet held.
+    end: u64,
+    /// Ends of `MSG_EOR` writes that lie in the buffer: a segment may end there, not go across.
+    boundaries: Option<Box<VecDeque<u64>>>,
+}
+
+/// A chunk with its octets in `from..to`, the first of which has offset `base`.
+#[derive(Debug)]
+struct Piece {
+    base: u64,
+    from: u32,
+    to: u32,
+    chunk: Chunk,
+}
+
+impl SendBuffer {
+    /// Offset of the first octet held.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Offset after the last octet held.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Octets held.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Adds `data` at the end.
+    pub fn push(&mut self, pool: &mut Pool, mut data: &[u8]) {
+        while !data.is_empty() {
+            let room = self.pieces.back().map_or(0, |piece| piece.chunk.len() - piece.to as usize);
+            if room == 0 {
+                self.grow(pool, data.len());
+                continue;
+            }
+            let Some(piece) = self.pieces.back_mut() else { return };
+            let count = room.min(data.len());
+            let to = piece.to as usize;
+            piece.chunk[to..to + count].copy_from_slice(&data[..count]);
+            piece.to += count as u32;
+            self.end += count as u64;
+            data = &data[count..];
+        }
+    }
+
+    /// No segment may reach across the present end (`MSG_EOR`).
+    pub fn mark_boundary(&mut self) {
+        self.boundaries.get_or_insert_default().push_back(self.end);
+    }
+
+    /// The first boundary after `offset`.
+    pub fn boundary_after(&self, offset: u64) -> Option<u64> {
+        let boundaries = self.boundaries.as_ref()?;
+        let index = boundaries.partition_point(|boundary| *boundary <= offset);
+        boundaries.get(index).copied()
+    }
+
+    /// Up to `len` octets from `offset` on, in at most three slices; less than `len` only when three do not hold them.
+    pub fn slices(&self, offset: u64, len: usize) -> [&[u8]; 3] {
+        let mut slices: [&[u8]; 3] = [&[]; 3];
+        let (mut at, end) = (offset.max(self.start), (offset + len as u64).min(self.end));
+        let index = self.pieces.partition_point(|piece| piece.end() <= at);
+        for (slot, piece) in slices.iter_mut().zip(self.pieces.range(index.min(self.pieces.len())..)) {
+            if at >= end {
+                break;
+            }
+            let from = piece.from as usize + (at - piece.base) as usize;
+            let to = piece.from as usize + (end.min(piece.end()) - piece.base) as usize;
+            *slot = &piece.chunk[from..to];
+            at = piece.end();
+        }
+        slices
+    }
+
+    /// How many octets `slices` gives from `offset` on, when asked for `len`.
+    pub fn contiguous(&self, offset: u64, len: usize) -> usize {
+        self.slices(offset, len).iter().map(|slice| slice.len()).sum()
+    }
+
+    /// Everything before `offset` is acknowledged.
+    pub fn release(&mut self, pool: &mut Pool, offset: u64) {
+        let offset = offset.min(self.end);
+        while let Some(piece) = self.pieces.front_mut() {
+            if piece.end() > offset {
+                if offset > piece.base {
+                    piece.from += (offset - piece.base) as u32;
+                    piece.base = offset;
+                }
+                break;
+            }
+            if let Some(piece) = self.pieces.pop_front() {
+                pool.give(piece.chunk);
+            }
+        }
+        self.start = self.start.max(offset);
+        if self.pieces.is_empty() {
+            self.pieces = VecDeque::new();
+        }
+        if let Some(boundaries) = &mut self.boundaries {
+            while boundaries.front().is_some_and(|boundary| *boundary <= self.start) {
+                boundaries.pop_front();
+            }
+            if boundaries.is_empty() {
+                self.boundaries = None;
+            }
+        }
+    }
+
+    /// Gives all memory back.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        self.release(pool, self.end);
+    }
+
+    /// Octets of memory behind it.
+    pub fn memory_octets(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.chunk.len()).sum::<usize>()
+            + self.pieces.capacity() * size_of::<Piece>()
+            + self.boundaries.as_ref().map_or(0, |boundaries| 8 * boundaries.capacity())
+    }
+
+    /// A new piece at the end: small for a message on an idle connection, else large.
+    fn grow(&mut self, pool: &mut Pool, coming: usize) {
+        let small = self.pieces.is_empty() && coming <= Pool::SMALL;
+        let chunk = if small { pool.take_small() } else { pool.take_large() };
+        self.pieces.push_back(Piece { base: self.end, from: 0, to: 0, chunk });
+    }
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.base + u64::from(self.to - self.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(from: u64, len: usize) -> Vec<u8> {
+        (from..from + len as u64).map(|i| (i * 31 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn any_64_kib_lie_in_three_slices() {
+        let (mut buffer, mut pool) = (SendBuffer::default(), Pool::default());
+        buffer.push(&mut pool, &bytes(0, 100));
+        buffer.push(&mut pool, &bytes(100, 300_000));
+        for offset in [0, 1, 99, 4095, 4096, 5000, 40_000, 100_001] {
+            let slices = buffer.slices(offset, 65_536);
+            assert_eq!(slices.concat(), bytes(offset, 65_536), "from {offset}");
+            assert_eq!(buffer.contiguous(offset, 65_536), 65_536);
+        }
+        assert_eq!(buffer.slices(300_090, 100).concat(), bytes(300_090, 10));
+    }
+
+    #[test]
+    fn released_memory_goes_back_and_the_rest_stays_in_place() {
+        let (mut buffer, mut pool) = (SendBuffer::default(), Pool::default());
+        buffer.push(&mut pool, &bytes(0, 100_000));
+        buffer.release(&mut pool, 50_001);
+        assert_eq!((buffer.start(), buffer.len()), (50_001, 49_999));
+        assert_eq!(buffer.slices(50_001, 1000).concat(), bytes(50_001, 1000));
+        buffer.release(&mut pool, 100_000);
+        assert_eq!((buffer.len(), buffer.memory_octets()), (0, 0));
+        buffer.push(&mut pool, &bytes(100_000, 10));
+        assert_eq!(buffer.slices(100_000, 10).concat(), bytes(100_000, 10));
+    }
+
+    #[test]
+    fn boundaries_are_found_and_forgotten() {
+        let (mut buffer, mut pool) = (SendBuffer::default(), Pool::default());
+        for _ in 0..3 {
+            buffer.push(&mut pool, &[0; 10]);
+            buffer.mark_boundary();
+        }
+        assert_eq!(buffer.boundary_after(0), Some(10));
+        assert_eq!(buffer.boundary_after(10), Some(20));
+        assert_eq!(buffer.boundary_after(30), None);
+        buffer.release(&mut pool, 30);
+        assert!(buffer.boundaries.is_none());
+    }
+}
