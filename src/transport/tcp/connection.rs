@@ -1,8 +1,15 @@
 //! One connection from SYN-SENT or SYN-RECEIVED to CLOSED: its states, and what the table and the socket call.
 
+use super::common::{Common, Next, Origin};
+use super::handshake;
+use super::reset::PendingReset;
 use super::settings::{Settings, TcpInfo};
-use crate::base::{Errno, Instant, MsgFlags, Readiness};
-use crate::trace::{Drop, Flow, TcpState, View, Why};
+use super::syn_received::SynReceived;
+use super::syn_sent::SynSent;
+use super::synchronized::Synchronized;
+use super::time_wait::TimeWait;
+use crate::base::{Duration, Errno, Instant, Readiness};
+use crate::trace::{Drop, EventKind, Flow, TcpState, View, Why};
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, Segment};
@@ -88,16 +95,40 @@ pub struct Read {
 
 /// One TCP connection.
 ///
-/// Handlers change state and mark work as due; only [`next_segment`](Connection::next_segment) builds segments.
-/// After any call: drain `next_segment`, then look at `take_wakes` and `deadline`. Once `is_closed`, and nothing is left to send,
-/// a connection without a user can be dropped.
-pub struct Connection {}
+/// Handlers change state and mark work as due; only [`next_segment`](Connection::next_segment) builds segments. After any call: drain
+/// `next_segment`, then look at `take_wakes` and `deadline`. Once `is_closed`, and nothing is left to send, a connection without a
+/// user can be dropped.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) common: Common,
+    pub(super) state: State,
+}
 
-#[allow(unused_variables, missing_docs, clippy::too_many_arguments)]
+/// The states, each with the data of that state alone.
+#[derive(Debug)]
+pub(super) enum State {
+    SynSent(SynSent),
+    SynReceived(SynReceived),
+    Synchronized(Box<Synchronized>),
+    TimeWait(TimeWait),
+    Closed(Closed),
+}
+
+/// What is left when it is over.
+#[derive(Debug)]
+pub(super) struct Closed {
+    reset: Option<PendingReset>,
+    /// The variables at the end.
+    last: View,
+}
+
+#[allow(clippy::too_many_arguments)]
 impl Connection {
     /// Active open: the SYN is due. `path_mtu` is the largest IP packet to the destination, headers included.
     pub fn connect(env: &mut Env, flow: Flow, isn: Isn, settings: Settings, path_mtu: u32) -> Connection {
-        todo!()
+        let common = Common::new(flow, isn, Origin::Active, settings, path_mtu);
+        common.moved(env, TcpState::Closed, TcpState::SynSent, "user opens", "RFC 9293 §3.10.1");
+        Connection { common, state: State::SynSent(SynSent::new()) }
     }
 
     /// Passive open from a valid SYN: SYN-RECEIVED, the SYN-ACK is due.
@@ -109,14 +140,30 @@ impl Connection {
         settings: Settings,
         path_mtu: u32,
     ) -> Connection {
-        todo!()
+        let common = Common::new(flow, isn, Origin::Passive, settings, path_mtu);
+        common.moved(env, TcpState::Listen, TcpState::SynReceived, "SYN arrived", "RFC 9293 §3.10.7.2");
+        let agreement = handshake::agree(&common, env, syn);
+        Connection { common, state: State::SynReceived(SynReceived::new(syn, agreement, None)) }
     }
 
     // --- events --------------------------------------------------------------------------------------------------
 
     /// A segment arrived.
     pub fn on_segment(&mut self, env: &mut Env, seg: &Segment<'_>, meta: SegmentMeta) -> Verdict {
-        todo!()
+        let common = &mut self.common;
+        let outcome = match &mut self.state {
+            State::SynSent(state) => state.on_segment(common, env, seg, meta),
+            State::SynReceived(state) => state.on_segment(common, env, seg),
+            State::Synchronized(state) => state.on_segment(common, env, seg, meta),
+            State::TimeWait(state) => return state.on_segment(common, env, seg),
+            State::Closed(_) => return Verdict::Reset(Drop::Closed),
+        };
+        // What completes a handshake may bring text, too.
+        let again = matches!(self.state, State::SynReceived(_))
+            && matches!(outcome.next, Next::Synchronized(_))
+            && !seg.flags.contains(Flags::SYN);
+        self.follow(env, outcome.next);
+        if again { self.on_segment(env, seg, meta) } else { outcome.verdict }
     }
 
     /// An ICMP error arrived that quotes this connection. `mtu` only for "fragmentation needed" and "packet too big".
@@ -129,160 +176,289 @@ impl Connection {
         mtu: Option<u32>,
         quoted_seq: Option<SeqNumber>,
     ) -> bool {
-        todo!()
+        let Some(seq) = quoted_seq else { return false };
+        let common = &mut self.common;
+        let (sent, opening) = match &mut self.state {
+            State::SynSent(state) => (state.timer.is_sent(), true),
+            State::SynReceived(state) => (state.timer.is_sent(), false),
+            State::Synchronized(state) => return state.on_icmp(common, env, error, mtu, seq),
+            State::TimeWait(_) | State::Closed(_) => return false,
+        };
+        // RFC 5927 §4.1: only the SYN is in flight.
+        if !sent || seq != common.isn.iss {
+            return false;
+        }
+        match mtu {
+            Some(mtu) => common.path_mtu = common.path_mtu.min(mtu),
+            // SHLD-26: hard errors end an attempt to open, and nothing else.
+            None if hard && opening => self.end(env, Some(error), None),
+            None => common.soft_error = Some(error),
+        }
+        true
     }
 
     /// The path to the destination takes other packet sizes from now on.
     pub fn set_path_mtu(&mut self, env: &mut Env, path_mtu: u32) {
-        todo!()
+        self.common.path_mtu = path_mtu;
+        match &mut self.state {
+            State::Synchronized(state) => state.on_path_mtu(&mut self.common, env, false),
+            State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => {}
+        }
     }
 
     /// Some deadline has passed.
     pub fn on_timeout(&mut self, env: &mut Env) {
-        todo!()
+        if self.deadline().is_none_or(|deadline| deadline > env.now) {
+            return;
+        }
+        let common = &mut self.common;
+        let next = match &mut self.state {
+            State::SynSent(state) => state.on_timeout(common, env),
+            State::SynReceived(state) => state.on_timeout(common, env),
+            State::Synchronized(state) => state.on_timeout(common, env),
+            State::TimeWait(state) if state.on_timeout(common, env) => Next::Closed(None),
+            State::TimeWait(_) | State::Closed(_) => Next::Stay,
+        };
+        self.follow(env, next);
     }
 
     /// When to call `on_timeout` at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        todo!()
+        match &self.state {
+            State::SynSent(state) => state.timer.deadline(self.common.settings.user_timeout),
+            State::SynReceived(state) => state.timer.deadline(self.common.settings.user_timeout),
+            State::Synchronized(state) => state.deadline(&self.common),
+            State::TimeWait(state) => Some(state.expires),
+            State::Closed(_) => None,
+        }
     }
 
     // --- output --------------------------------------------------------------------------------------------------
 
     /// Might `next_segment` have something? True at most once too often.
     pub fn has_output(&self) -> bool {
-        todo!()
+        self.common.output_due
     }
 
     /// The next segment to send. Call until `None` after every batch of input.
     pub fn next_segment(&mut self, env: &mut Env, limits: &Limits) -> Option<Outgoing<'_>> {
-        todo!()
+        if !self.common.output_due {
+            return None;
+        }
+        let common = &mut self.common;
+        match &mut self.state {
+            State::SynSent(state) => state.next_segment(common, env),
+            State::SynReceived(state) => state.next_segment(common, env),
+            State::Synchronized(state) => state.next_segment(common, env, limits),
+            State::TimeWait(state) => state.next_segment(common, env, limits),
+            State::Closed(state) => {
+                common.output_due = false;
+                let reset = state.reset.take()?;
+                env.counters.tcp_out_rsts += 1;
+                let (flags, options) = (Flags::RST | Flags::ACK, reset.options(env.now, &common.isn));
+                let out = handshake::bare(common, reset.seq, Some(reset.ack), flags, options, Why::Reset);
+                Some(Outgoing { before: env.trace.is_on().then_some(state.last), window: 0, ..out })
+            }
+        }
     }
 
     /// The text of a segment that `next_segment` just built, again: `len` octets from `seq`. Empty pieces for a segment
     /// without text. The host looks at it a second time, after the segment's headers are written.
     pub fn payload(&self, seq: SeqNumber, len: usize) -> [&[u8]; 3] {
-        todo!()
+        match &self.state {
+            State::Synchronized(state) if len > 0 => state.snd.buffer.slices(state.snd.offset(seq), len),
+            State::Synchronized(_)
+            | State::SynSent(_)
+            | State::SynReceived(_)
+            | State::TimeWait(_)
+            | State::Closed(_) => [&[]; 3],
+        }
     }
 
-    // --- user calls (non-blocking, Linux's error numbers) -------------------------------------------------------
+    // --- changes of state ----------------------------------------------------------------------------------------
 
-    /// Queues data; returns how much was taken. Flags: `OOB`, `MORE`, `EOR`.
-    pub fn send(&mut self, env: &mut Env, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
-        todo!()
+    /// Does what a handler decided.
+    pub(super) fn follow(&mut self, env: &mut Env, next: Next) {
+        match next {
+            Next::Stay => {}
+            Next::SynReceived(state) => {
+                let (from, to) = (TcpState::SynSent, TcpState::SynReceived);
+                self.common.moved(env, from, to, "SYNs crossed", "RFC 9293 §3.10.7.3");
+                self.state = State::SynReceived(state);
+                self.common.output_due = true;
+            }
+            Next::Synchronized(state) => {
+                self.state = State::Synchronized(state);
+                self.common.wakes |= Readiness::WRITABLE;
+            }
+            Next::TimeWait => self.enter_time_wait(env),
+            Next::Closed(error) => self.end(env, error, None),
+            Next::Aborted(error) => {
+                let reset = self.pending_reset();
+                self.end(env, error, reset);
+            }
+        }
     }
 
-    /// Takes received data. Flags: `PEEK`, `OOB`, `TRUNC` (throw away instead of copying).
-    pub fn recv(&mut self, env: &mut Env, buf: &mut [u8], flags: MsgFlags) -> Result<Read, Errno> {
-        todo!()
+    fn enter_time_wait(&mut self, env: &mut Env) {
+        let State::Synchronized(state) = &mut self.state else { return };
+        let from = state.phase.state();
+        let record = TimeWait::new(state, env);
+        self.common.moved(env, from, TcpState::TimeWait, "both FINs are acknowledged", "RFC 9293 §3.10.7.4");
+        self.keep_unread(env);
+        self.state = State::TimeWait(record);
+        self.common.output_due = true;
+        self.common.wakes |= self.readiness();
     }
 
-    /// Shuts one or both directions.
-    pub fn shutdown(&mut self, env: &mut Env, read: bool, write: bool) -> Result<(), Errno> {
-        todo!()
+    /// Goes to CLOSED. The user, if there still is one, learns of `error` once.
+    pub(super) fn end(&mut self, env: &mut Env, error: Option<Errno>, reset: Option<PendingReset>) {
+        let from = self.state();
+        if from == TcpState::Closed {
+            return;
+        }
+        let why = match (error, &reset) {
+            (Some(error), _) => error.text(),
+            (None, Some(_)) => "aborted",
+            (None, None) => "done",
+        };
+        let last = View { state: TcpState::Closed, ..self.view() };
+        self.common.moved(env, from, TcpState::Closed, why, "RFC 9293 §3.10");
+        let error_name = error.map(Errno::name);
+        env.trace.emit(env.now, Some(self.common.flow), EventKind::Ended { error: error_name });
+        self.keep_unread(env);
+        self.common.output_due = reset.is_some();
+        self.state = State::Closed(Closed { reset, last });
+        if !self.common.orphan {
+            self.common.error = error.or(self.common.error);
+            self.common.wakes |= self.readiness();
+        }
     }
 
-    /// The user is gone. Unread data makes it a reset, else the connection ends in the background.
-    pub fn close(&mut self, env: &mut Env) {
-        todo!()
+    /// The buffers of a synchronized state go; what is in order and unread stays for the user, if there is one.
+    fn keep_unread(&mut self, env: &mut Env) {
+        match &mut self.state {
+            State::Synchronized(state) => {
+                state.snd.buffer.clear(env.pool);
+                state.rcv.buffer.drop_ahead(env.pool);
+                if self.common.orphan {
+                    state.rcv.buffer.clear(env.pool);
+                } else if state.rcv.buffer.unread() > 0 {
+                    self.common.unread = Some(Box::new(core::mem::take(&mut state.rcv.buffer)));
+                }
+            }
+            State::SynSent(SynSent { early, .. }) | State::SynReceived(SynReceived { early, .. }) => {
+                if let Some(early) = early {
+                    early.buffer.clear(env.pool);
+                }
+            }
+            State::TimeWait(_) | State::Closed(_) => {}
+        }
     }
 
-    /// Reset now; the user may or may not stay.
-    pub fn abort(&mut self, env: &mut Env) {
-        todo!()
-    }
-
-    /// Settings were changed.
-    pub fn apply(&mut self, env: &mut Env, settings: Settings) {
-        todo!()
-    }
-
-    /// Ends with `error` and without a packet.
-    pub fn fail(&mut self, env: &mut Env, error: Errno) {
-        todo!()
-    }
-
-    /// `SO_ERROR`: the pending error, else a soft one; cleared by reading.
-    pub fn take_error(&mut self) -> Option<Errno> {
-        todo!()
-    }
-
-    /// The last soft error that no progress has cleared (RFC 9293 §3.9.1.8).
-    pub fn soft_error(&self) -> Option<Errno> {
-        todo!()
+    /// The reset for an abort in this state (RFC 9293 §3.10.5).
+    pub(super) fn pending_reset(&self) -> Option<PendingReset> {
+        match &self.state {
+            State::SynReceived(state) if state.timer.is_sent() => Some(state.pending_reset(&self.common)),
+            State::Synchronized(state) => state.phase.is_reset_by_abort().then(|| state.pending_reset()),
+            State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => None,
+        }
     }
 
     // --- questions -----------------------------------------------------------------------------------------------
 
+    /// The two ends.
     pub fn flow(&self) -> Flow {
-        todo!()
+        self.common.flow
     }
+
     /// Largest payload of a segment at the moment (`TCP_MAXSEG` as read).
     pub fn mss(&self) -> u32 {
-        todo!()
+        match &self.state {
+            State::Synchronized(state) => state.snd.mss,
+            State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => {
+                u32::from(self.common.own_mss())
+            }
+        }
     }
+
+    /// The settings in force.
     pub fn settings(&self) -> &Settings {
-        todo!()
+        &self.common.settings
     }
+
+    /// The state, as RFC 9293 names it.
     pub fn state(&self) -> TcpState {
-        todo!()
+        match &self.state {
+            State::SynSent(_) => TcpState::SynSent,
+            State::SynReceived(_) => TcpState::SynReceived,
+            State::Synchronized(state) => state.phase.state(),
+            State::TimeWait(_) => TcpState::TimeWait,
+            State::Closed(_) => TcpState::Closed,
+        }
     }
+
+    /// The key variables.
     pub fn view(&self) -> View {
-        todo!()
+        match &self.state {
+            State::SynSent(state) => state.view(&self.common, Duration::from_secs(1)),
+            State::SynReceived(state) => state.view(&self.common, Duration::from_secs(1)),
+            State::Synchronized(state) => state.view(&self.common),
+            State::TimeWait(state) => state.view(&self.common),
+            State::Closed(state) => state.last,
+        }
     }
+
+    /// The connection as `getsockopt(TCP_INFO)` tells it.
     pub fn info(&self, now: Instant) -> TcpInfo {
-        todo!()
+        match &self.state {
+            State::Synchronized(state) => state.info(&self.common, now),
+            State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => TcpInfo {
+                state: self.state().name(),
+                pmtu: self.common.path_mtu,
+                advmss: u32::from(self.common.own_mss()),
+                rto: self.view().rto.as_micros(),
+                ..TcpInfo::default()
+            },
+        }
     }
-    /// What `poll` reports now, as Linux's `tcp_poll`.
-    pub fn readiness(&self) -> Readiness {
-        todo!()
-    }
-    /// Edges since the last call; data that joins data already readable is an edge too (`EPOLLET`).
-    pub fn take_wakes(&mut self) -> Readiness {
-        todo!()
-    }
+
     /// Has the user closed it?
     pub fn is_orphan(&self) -> bool {
-        todo!()
+        self.common.orphan
     }
+
     /// Is it over: CLOSED, no timer runs (a last reset may still be due)?
     pub fn is_closed(&self) -> bool {
-        todo!()
+        matches!(self.state, State::Closed(_))
     }
+
     /// Was it opened by a peer's SYN?
     pub fn is_passive(&self) -> bool {
-        todo!()
+        self.common.origin == Origin::Passive
     }
-    /// `FIONREAD`.
-    pub fn bytes_readable(&self) -> usize {
-        todo!()
-    }
-    /// Octets queued and not acknowledged (`SIOCOUTQ`).
-    pub fn bytes_unacked(&self) -> usize {
-        todo!()
-    }
-    /// `SIOCATMARK`.
-    pub fn at_mark(&self) -> bool {
-        todo!()
-    }
-    /// Has it data or a FIN that the peer has not acknowledged?
-    pub fn lingers(&self) -> bool {
-        todo!()
-    }
-    /// Octets of memory it holds.
-    pub fn memory_octets(&self) -> usize {
-        todo!()
-    }
+
     /// Largest IP packet to the destination, as known here.
     pub fn path_mtu(&self) -> u32 {
-        todo!()
+        self.common.path_mtu
     }
+
     /// A new incarnation's ISS must lie above this (RFC 9293 §3.6.1, RFC 6191 §2).
     pub fn reopen_iss_floor(&self) -> SeqNumber {
-        todo!()
+        // As Linux, a full window above what was sent: old duplicates are then out of the new window, too.
+        SeqNumber(self.view().snd_nxt).add(65_535)
     }
-    /// Everything that must hold at any time; `Err` says what does not. For tests and simulations.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        todo!()
+
+    /// Octets of memory it holds.
+    pub fn memory_octets(&self) -> usize {
+        let state = match &self.state {
+            State::SynSent(SynSent { early, .. }) | State::SynReceived(SynReceived { early, .. }) => {
+                early.as_ref().map_or(0, |early| early.buffer.memory_octets())
+            }
+            State::Synchronized(state) => state.memory_octets(),
+            State::TimeWait(_) | State::Closed(_) => 0,
+        };
+        let unread = self.common.unread.as_ref().map_or(0, |buffer| buffer.memory_octets());
+        size_of::<Connection>() + state + unread
     }
 }

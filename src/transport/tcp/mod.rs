@@ -1,10 +1,50 @@
 //! TCP (RFC 9293): one [`Connection`] is the whole protocol of one connection; the table beside it finds it.
+//!
+//! One module per mechanism. A [`Connection`] is what all its states share (`common`) and one state: `syn_sent`, `syn_received`,
+//! `synchronized` (with a sender, a receiver and timers), `time_wait`.
 
+mod ack;
+mod close;
+mod common;
+mod congestion;
 mod connection;
+mod delayed_ack;
+mod handshake;
+mod input;
+mod invariants;
 mod isn;
+mod keepalive;
 mod listener;
+mod nagle;
+mod output;
+mod persist;
+mod pmtu;
+mod receiver;
+mod recovery;
+mod recv_buffer;
+mod recv_window;
+mod reset;
+mod retransmit;
+mod rto;
+mod rtt;
+mod sack;
+mod send_buffer;
+mod sender;
 mod settings;
+mod stats;
+mod syn_received;
+mod syn_sent;
+mod synchronized;
 mod table;
+#[cfg(test)]
+mod tests;
+mod time_wait;
+mod timers;
+mod timestamps;
+mod urgent;
+mod user;
+mod user_timeout;
+mod window_update;
 
 pub use connection::{Connection, Isn, Limits, Outgoing, Read, SegmentMeta, Verdict};
 pub use isn::IsnGenerator;

@@ -7,8 +7,10 @@ use super::rtt::{Estimate, GRANULARITY, Rtt};
 use crate::base::{Config, Duration};
 
 /// Timeout state that outlives single segments.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Rto {
+    /// The timeout in force.
+    pub interval: Duration,
     /// Doublings in force (RFC 6298 §5.5).
     pub backoff: u8,
     /// Expiries in a row without progress; compared with R1 and R2 (RFC 9293 §3.8.3).
@@ -18,16 +20,25 @@ pub(super) struct Rto {
 }
 
 impl Rto {
-    /// The timeout in force.
-    pub fn interval(&self, rtt: &Rtt, config: &Config) -> Duration {
-        self.base(rtt, config).backed_off(u32::from(self.backoff)).min(config.tcp_rto_max_ms)
+    /// Before any sample.
+    pub fn new(config: &Config, after_syn_loss: bool) -> Rto {
+        let mut rto = Rto { interval: Duration::ZERO, backoff: 0, expiries: 0, after_syn_loss };
+        rto.refresh(&Rtt::default(), config);
+        rto
+    }
+
+    /// Computes the timeout anew.
+    pub fn refresh(&mut self, rtt: &Rtt, config: &Config) {
+        self.interval = self.base(rtt, config).backed_off(u32::from(self.backoff)).min(config.tcp_rto_max_ms);
     }
 
     /// The timeout before backoff.
     pub fn base(&self, rtt: &Rtt, config: &Config) -> Duration {
         let rto = match rtt.estimate {
             // RFC 6298 §2.1 and §5.7.
-            Estimate::NoSample if self.after_syn_loss => config.tcp_initial_rto_ms.max(Duration::from_secs(3)),
+            Estimate::NoSample if self.after_syn_loss => {
+                config.tcp_initial_rto_ms.max(Duration::from_secs(3))
+            }
             Estimate::NoSample => config.tcp_initial_rto_ms,
             // conformance-deviation: 6298-2.4-min
             // The floor is 200 ms as on Linux; set tcp_rto_min_us to 1000000 for the RFC's second.
@@ -40,9 +51,10 @@ impl Rto {
     }
 
     /// The timer expired: double (RFC 6298 §5.5).
-    pub fn on_expiry(&mut self) {
+    pub fn on_expiry(&mut self, rtt: &Rtt, config: &Config) {
         self.backoff = self.backoff.saturating_add(1).min(30);
         self.expiries = self.expiries.saturating_add(1);
+        self.refresh(rtt, config);
     }
 
     /// New data was acknowledged: whatever was counted against the peer is forgiven.
@@ -51,9 +63,10 @@ impl Rto {
     }
 
     /// A valid sample came: recompute without backoff (RFC 6298 §5, "collapse").
-    pub fn on_sample(&mut self) {
+    pub fn on_sample(&mut self, rtt: &Rtt, config: &Config) {
         self.backoff = 0;
         self.after_syn_loss = false;
+        self.refresh(rtt, config);
     }
 }
 
@@ -68,41 +81,45 @@ mod tests {
     /// conformance: 6298-2.1-initial, 6298-5.7-syn
     #[test]
     fn without_a_sample_one_second_or_three_after_a_lost_syn() {
-        let (mut rto, rtt, config) = (Rto::default(), Rtt::default(), Config::default());
-        assert_eq!(rto.interval(&rtt, &config), ms(1000));
-        rto.after_syn_loss = true;
-        assert_eq!(rto.interval(&rtt, &config), ms(3000));
+        let config = Config::default();
+        assert_eq!(Rto::new(&config, false).interval, ms(1000));
+        assert_eq!(Rto::new(&config, true).interval, ms(3000));
     }
 
     /// conformance: 6298-5.5-double, 6298-2.5-max, 6298-5-collapse
     #[test]
     fn backoff_doubles_to_the_ceiling_and_ends_with_a_sample() {
-        let (mut rto, mut rtt, config) = (Rto::default(), Rtt::default(), Config::default());
+        let (config, mut rtt) = (Config::default(), Rtt::default());
+        let mut rto = Rto::new(&config, false);
         let intervals: Vec<u64> = (0..10)
             .map(|_| {
-                let interval = rto.interval(&rtt, &config).as_secs();
-                rto.on_expiry();
+                let interval = rto.interval.as_secs();
+                rto.on_expiry(&rtt, &config);
                 interval
             })
             .collect();
         assert_eq!(intervals, [1, 2, 4, 8, 16, 32, 64, 120, 120, 120]);
         rtt.sample(ms(50));
-        rto.on_sample();
-        assert_eq!(rto.interval(&rtt, &config), ms(250));
+        rto.on_sample(&rtt, &config);
+        assert_eq!(rto.interval, ms(250));
     }
 
     /// conformance: 6298-2.2-first, 6298-4-granularity
     #[test]
     fn variance_has_a_floor() {
-        let (rto, mut rtt, mut config) = (Rto::default(), Rtt::default(), Config::default());
+        let (mut config, mut rtt) = (Config::default(), Rtt::default());
+        let mut rto = Rto::new(&config, false);
         rtt.sample(ms(100));
-        assert_eq!(rto.interval(&rtt, &config), ms(300));
+        rto.refresh(&rtt, &config);
+        assert_eq!(rto.interval, ms(300));
         config.tcp_rto_min_us = ms(1);
         for _ in 0..1000 {
             rtt.sample(ms(100));
         }
-        assert!(rto.interval(&rtt, &config) > ms(100), "a steady path still leaves the granularity");
+        rto.refresh(&rtt, &config);
+        assert!(rto.interval > ms(100), "a steady path still leaves the granularity");
         config.tcp_rto_min_us = ms(1000);
-        assert!(rto.interval(&rtt, &config) >= ms(1000));
+        rto.refresh(&rtt, &config);
+        assert!(rto.interval >= ms(1000));
     }
 }

@@ -102,7 +102,10 @@ mod tests {
     fn variables_follow_the_reference_calculation() {
         assert_eq!(after(&[100]), Estimate::Measured { srtt: ms(100), rttvar: ms(50) });
         // RTTVAR = 3/4·50 + 1/4·|100−200| = 62.5; SRTT = 7/8·100 + 1/8·200 = 112.5. With SRTT first RTTVAR would be 59.375.
-        let second = Estimate::Measured { srtt: Duration::from_micros(112_500), rttvar: Duration::from_micros(62_500) };
+        let second = Estimate::Measured {
+            srtt: Duration::from_micros(112_500),
+            rttvar: Duration::from_micros(62_500),
+        };
         assert_eq!(after(&[100, 200]), second);
         // RTTVAR = 3/4·62.5 + 1/4·12.5 = 50; SRTT = 7/8·112.5 + 1/8·100 = 110.9375.
         let third = Estimate::Measured { srtt: Duration::from_nanos(110_937_500), rttvar: ms(50) };

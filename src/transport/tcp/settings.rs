@@ -109,6 +109,12 @@ pub struct TcpInfo {
     pub lost: u32,
     pub retrans: u32,
     pub pmtu: u32,
+    /// Milliseconds ago.
+    pub last_data_sent: u32,
+    /// Milliseconds ago.
+    pub last_data_recv: u32,
+    /// Milliseconds ago.
+    pub last_ack_recv: u32,
     /// Microseconds, smoothed.
     pub rtt: u64,
     /// Microseconds.

@@ -1,0 +1,336 @@
+//! What a synchronized connection sends: one plan per segment, then the segment. Handlers only mark what is due; here it leaves.
+//!
+//! In this order: acknowledgments that single segments demanded, what is to be sent again, new data and FIN, probes, and last an
+//! acknowledgment that found no ride.
+
+use super::common::Common;
+use super::congestion::initial_window;
+use super::connection::{Limits, Outgoing};
+use super::delayed_ack::Due;
+use super::sack::Demand;
+use super::sender::{Blocked, Resend};
+use super::synchronized::Synchronized;
+use super::timers::Probe;
+use super::timestamps;
+use crate::trace::Why;
+use crate::transport::Env;
+use crate::wire::seq::SeqNumber;
+use crate::wire::tcp::{Flags, Options, SackBlock, Timestamps};
+use arrayvec::ArrayVec;
+
+/// A segment to be built.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub seq: SeqNumber,
+    pub len: u32,
+    pub fin: bool,
+    pub push: bool,
+    pub why: Why,
+    /// Payload of each wire segment.
+    pub mss: u32,
+    pub sack: ArrayVec<SackBlock, 4>,
+}
+
+impl Synchronized {
+    /// The next segment, if one is due.
+    pub fn next_segment<'a>(
+        &'a mut self,
+        common: &mut Common,
+        env: &mut Env,
+        limits: &Limits,
+    ) -> Option<Outgoing<'a>> {
+        let before = env.trace.is_on().then(|| self.view(common));
+        match self.plan(common, env, limits) {
+            Some(plan) => Some(Outgoing { before, ..self.emit(common, env, plan) }),
+            None => {
+                common.output_due = false;
+                self.end_round(common, env);
+                None
+            }
+        }
+    }
+
+    fn plan(&mut self, common: &mut Common, env: &mut Env, limits: &Limits) -> Option<Plan> {
+        if let Some(plan) = self.plan_demanded_ack(env) {
+            return Some(plan);
+        }
+        let sack = self.rcv.sack_blocks(&Demand::default(), self.rcv.sack_room());
+        // SACK blocks leave less room for text (RFC 9293 §3.7.1).
+        let taken = if sack.is_empty() { 0 } else { 4 + 8 * sack.len() as u32 };
+        let mss = self.snd.mss.saturating_sub(taken).max(8);
+        let plan = self.plan_again(mss).or_else(|| self.plan_new(common, env, limits, mss));
+        let plan = plan.or_else(|| self.plan_probe()).or_else(|| self.plan_ack(env));
+        plan.map(|plan| Plan { sack, ..plan })
+    }
+
+    // --- acknowledgments ---------------------------------------------------------------------------------------
+
+    fn plan_demanded_ack(&mut self, env: &mut Env) -> Option<Plan> {
+        let demand = self.rcv.sack.as_mut()?.due.pop_front()?;
+        if let Some(duplicate) = &demand.duplicate {
+            let below = duplicate.end <= self.rcv.buffer.next_offset() as i64;
+            env.counters.tcp_ext_dsack_old_sent += u64::from(below);
+            env.counters.tcp_ext_dsack_ofo_sent += u64::from(!below);
+        }
+        let sack = self.rcv.sack_blocks(&demand, self.rcv.sack_room());
+        self.rcv.drop_idle_report();
+        Some(Plan { sack, ..self.bare(self.snd.acceptable_seq(), Why::DuplicateAck) })
+    }
+
+    fn plan_ack(&mut self, env: &mut Env) -> Option<Plan> {
+        let seq = self.snd.acceptable_seq();
+        if core::mem::take(&mut self.rcv.challenge_due) {
+            env.counters.tcp_ext_challenge_ack += 1;
+            return Some(self.bare(seq, Why::Challenge));
+        }
+        match self.rcv.ack.due {
+            Due::Now if self.rcv.ack.for_window => Some(self.bare(seq, Why::WindowUpdate)),
+            Due::Now if self.rcv.ack.by_timer => {
+                env.counters.tcp_ext_delayed_acks += 1;
+                Some(self.bare(seq, Why::DelayedAck))
+            }
+            Due::Now => Some(self.bare(seq, Why::Ack)),
+            Due::No | Due::Delayed(_) => None,
+        }
+    }
+
+    /// A probe is empty and old on purpose: SEQ = SND.UNA − 1 makes the peer tell its window (RFC 9293 §3.8.4, §3.8.6.1).
+    fn plan_probe(&mut self) -> Option<Plan> {
+        let probe = self.timers.probe_due.take()?;
+        let why = match probe {
+            Probe::Window => Why::ZeroWindowProbe,
+            Probe::KeepAlive => Why::KeepAlive,
+        };
+        Some(self.bare(self.snd.una.sub(1), why))
+    }
+
+    fn bare(&self, seq: SeqNumber, why: Why) -> Plan {
+        Plan { seq, len: 0, fin: false, push: false, why, mss: self.snd.mss, sack: ArrayVec::new() }
+    }
+
+    // --- data ----------------------------------------------------------------------------------------------------
+
+    /// What is to be sent again: the head at once, the rest as the congestion window allows, without what the peer holds.
+    fn plan_again(&mut self, mss: u32) -> Option<Plan> {
+        if let Some(why) = self.snd.head_due.take() {
+            let una = self.snd.una;
+            return self.plan_resend(una, why, mss);
+        }
+        while let Some(Resend { from, to, why }) = self.snd.resend {
+            if !from.before(to) {
+                self.snd.resend = None;
+                break;
+            }
+            let offset = self.snd.offset(from);
+            if let Some(held) = self.snd.sacked.range_at(offset) {
+                self.snd.resend = Some(Resend { from: self.snd.seq(held.end).min(to), to, why });
+                continue;
+            }
+            if self.snd.resend_pipe(from) >= self.snd.congestion.cwnd() {
+                return None;
+            }
+            let plan = self.plan_resend(from, why, mss)?;
+            let end = plan.seq.add(plan.len + u32::from(plan.fin));
+            self.snd.resend = Some(Resend { from: end, to, why }).filter(|resend| resend.from.before(to));
+            return Some(plan);
+        }
+        None
+    }
+
+    /// One segment from `seq` on: not across a hole's end, an EOR boundary or the peer's window.
+    fn plan_resend(&self, seq: SeqNumber, why: Why, mss: u32) -> Option<Plan> {
+        let snd = &self.snd;
+        let offset = snd.offset(seq);
+        let sent_end = snd.data_end().min(snd.nxt);
+        let mut len = sent_end.since(seq).unwrap_or(0).min(mss);
+        if let Some(boundary) = snd.buffer.boundary_after(offset) {
+            len = len.min((boundary - offset) as u32);
+        }
+        if let Some(held) = snd.sacked.next_from(offset) {
+            len = len.min(held.start.saturating_sub(offset) as u32);
+        }
+        // RFC 9293 §3.8.6 (SHLD-15, SHLD-16): what lies inside a shrunken window goes; with the window closed the head is the probe.
+        // RFC 7323 §2.4: less than a granule beyond the edge is rounding.
+        let granule = (1u32 << snd.scale) - 1;
+        let allowed = snd.window_end().add(granule).since(seq).unwrap_or(0);
+        if snd.wnd > 0 {
+            len = len.min(allowed);
+        }
+        let fin = snd.fin_sent() && seq.add(len) == snd.data_end();
+        if len == 0 && !fin {
+            return None;
+        }
+        let push = seq.add(len) == snd.data_end();
+        Some(Plan { seq, len, fin, push, why, mss, sack: ArrayVec::new() })
+    }
+
+    /// New data, and the FIN after or with the last of it.
+    fn plan_new(&mut self, common: &Common, env: &mut Env, limits: &Limits, mss: u32) -> Option<Plan> {
+        self.snd.blocked = Blocked::No;
+        if self.snd.resend.is_some() || !self.snd.wants_to_send() {
+            return None;
+        }
+        self.restart_after_idle(env);
+        let len = match self.new_data_len(common, limits, mss) {
+            Ok(len) => len,
+            Err(blocked) => {
+                self.snd.blocked = blocked;
+                return None;
+            }
+        };
+        let snd = &self.snd;
+        let end = snd.nxt.add(len);
+        let last = end == snd.data_end();
+        let fin = snd.fin && last && snd.window_room() > len;
+        let over = snd.flight() >= snd.congestion.cwnd();
+        let why = match (len, over) {
+            (0, _) => Why::Fin,
+            (_, true) => Why::LimitedTransmit,
+            (_, false) => Why::Data,
+        };
+        let boundary = snd.buffer.boundary_after(snd.offset(snd.nxt)) == Some(snd.offset(end));
+        Some(Plan { seq: snd.nxt, len, fin, push: last || boundary, why, mss, sack: ArrayVec::new() })
+    }
+
+    /// Octets of new data that may go in one packet now; zero for a FIN alone.
+    fn new_data_len(&self, common: &Common, limits: &Limits, mss: u32) -> Result<u32, Blocked> {
+        let snd = &self.snd;
+        let (unsent, window) = (snd.unsent(), snd.window_room());
+        if unsent == 0 {
+            return if window > 0 { Ok(0) } else { Err(Blocked::Window) };
+        }
+        // The run of data that may share segments.
+        let offset = snd.offset(snd.nxt);
+        let run = snd.buffer.boundary_after(offset).map_or(unsent, |at| unsent.min((at - offset) as u32));
+        let allowed = run.min(window).min(snd.cwnd_room());
+        if allowed >= mss {
+            // The urgent pointer is relative to each segment: no super-segments before it (RFC 9293 §3.8.5).
+            let single = snd.urgent.is_some() || limits.max_payload < 2 * mss;
+            let most = if single { mss } else { limits.max_payload.min(65_535 - 120) };
+            let mut len = allowed.min(most) / mss * mss;
+            let tail = run - len;
+            if !single && tail < mss && allowed == run && run <= most && self.may_end_run(common, run).is_ok()
+            {
+                len = run;
+            }
+            let stored = snd.buffer.contiguous(offset, len as usize) as u32;
+            return Ok(if stored < len { (stored / mss * mss).max(stored.min(mss)) } else { len });
+        }
+        if allowed == run {
+            return self.may_end_run(common, run).map(|()| run);
+        }
+        if window >= snd.cwnd_room().min(run) {
+            return Err(Blocked::Cwnd);
+        }
+        match window {
+            0 => Err(Blocked::Window),
+            _ if snd.may_fill_window(window, &common.settings) => Ok(window),
+            _ => Err(Blocked::Silly),
+        }
+    }
+
+    /// May a segment that is not full end this run? Only the end of the whole queue waits for more.
+    fn may_end_run(&self, common: &Common, run: u32) -> Result<(), Blocked> {
+        if run < self.snd.unsent() { Ok(()) } else { self.snd.may_send_partial(&common.settings) }
+    }
+
+    /// After an idle RTO the old congestion window says nothing (RFC 5681 §4.1).
+    fn restart_after_idle(&mut self, env: &Env) {
+        let snd = &mut self.snd;
+        let idle = snd.last_sent.is_some_and(|last| env.now.since(last) > snd.rto.interval);
+        if idle && env.config.tcp_slow_start_after_idle && snd.una == snd.nxt {
+            let restart = initial_window(snd.mss, env.config.tcp_init_cwnd, 0);
+            snd.congestion.set_cwnd(snd.congestion.cwnd().min(restart));
+            snd.last_sent = Some(env.now);
+        }
+    }
+
+    // --- the segment -----------------------------------------------------------------------------------------------
+
+    fn emit<'a>(&'a mut self, common: &mut Common, env: &mut Env, plan: Plan) -> Outgoing<'a> {
+        let seq_len = plan.len + u32::from(plan.fin);
+        let mut flags = Flags::ACK;
+        flags.set(Flags::PSH, plan.push && plan.len > 0);
+        flags.set(Flags::FIN, plan.fin);
+        let urgent = self.urgent_field(plan.seq);
+        flags.set(Flags::URG, urgent.is_some());
+        let timestamps = self
+            .rcv
+            .timestamps
+            .map(|ts| Timestamps { value: timestamps::clock(env.now, &common.isn), echo: ts.recent });
+        let options = Options { timestamps, sack: plan.sack.clone(), ..Options::default() };
+        if seq_len > 0 {
+            self.on_sent(common, env, &plan);
+        }
+        let window = self.advertise(common, env);
+        self.rcv.ack.on_sent();
+        self.rcv.last_ack_sent = self.rcv.nxt();
+        self.count(env, &plan);
+        let offset = self.snd.offset(plan.seq);
+        Outgoing {
+            seq: plan.seq,
+            ack: self.rcv.nxt(),
+            flags,
+            window,
+            urgent: urgent.unwrap_or(0),
+            options,
+            payload: if plan.len > 0 { self.snd.buffer.slices(offset, plan.len as usize) } else { [&[]; 3] },
+            segment_size: if plan.len > plan.mss { plan.mss as u16 } else { 0 },
+            why: plan.why,
+            ttl: common.settings.ttl,
+            tos: common.settings.tos,
+            dont_fragment: common.settings.discover_mtu,
+            before: None,
+        }
+    }
+
+    /// Text or FIN leaves: SND.NXT, timing, timers.
+    fn on_sent(&mut self, common: &Common, env: &mut Env, plan: &Plan) {
+        let snd = &mut self.snd;
+        let end = plan.seq.add(plan.len + u32::from(plan.fin));
+        if end.after(snd.nxt) {
+            let first_segment = plan.seq.add((plan.len + u32::from(plan.fin)).min(plan.mss));
+            snd.rtt.on_sent(first_segment, env.now);
+            if plan.len % plan.mss != 0 {
+                snd.small_end = snd.data_end().min(end);
+                snd.push_once = false;
+            }
+            snd.nxt = end;
+            snd.owed_since.get_or_insert(env.now);
+            if plan.len > 0 {
+                self.rcv.ack.on_data_sent(env.now, env.config);
+            }
+            if self.snd.unsent() == 0 {
+                self.snd.push_once = false;
+                self.timers.hold = None;
+            }
+            self.snd.was_writable =
+                self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+        } else {
+            snd.rtt.on_retransmit();
+        }
+        self.snd.last_sent = Some(env.now);
+        self.snd.usage.sent = true;
+        // RFC 6298 §5.1: sending starts the timer if it does not run.
+        self.restart_retransmit_timer(env.now, false);
+    }
+
+    fn count(&mut self, env: &mut Env, plan: &Plan) {
+        let segments = plan.len.div_ceil(plan.mss.max(1)).max(1);
+        let stats = &mut self.stats;
+        stats.segs_out = stats.segs_out.wrapping_add(segments);
+        if plan.len > 0 {
+            stats.data_segs_out = stats.data_segs_out.wrapping_add(segments);
+            stats.bytes_sent += u64::from(plan.len);
+        }
+        let again = matches!(plan.why, Why::Retransmit | Why::FastRetransmit | Why::PartialAckRetransmit)
+            || plan.why == Why::ZeroWindowProbe && plan.len > 0;
+        if again {
+            stats.retrans = stats.retrans.wrapping_add(segments);
+            stats.bytes_retrans += u64::from(plan.len);
+            env.counters.tcp_retrans_segs += u64::from(segments);
+        } else {
+            env.counters.tcp_out_segs += u64::from(segments);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The receive window: what is advertised, what is accepted (RFC 9293 §3.8.6, §3.8.6.2.2; RFC 7323 §2).
+//!
+//! Invariant: everything below the highest right edge ever advertised is accepted, and the edge does not move left, apart from
+//! rounding by the scale (SHLD-14).
+
+use crate::wire::seq::SeqNumber;
+
+/// Largest shift (RFC 7323 §2.3).
+pub(super) const MAX_SCALE: u8 = 14;
+
+/// Edges and scale of the receive window.
+#[derive(Clone, Debug)]
+pub(super) struct RecvWindow {
+    /// Right edge of the last advertisement.
+    advertised: SeqNumber,
+    /// Highest right edge of any advertisement.
+    edge: SeqNumber,
+    /// Our shift.
+    pub scale: u8,
+}
+
+impl RecvWindow {
+    /// After a SYN that announced `window` octets from `rcv_nxt` on.
+    pub fn new(rcv_nxt: SeqNumber, window: u32, scale: u8) -> RecvWindow {
+        let edge = rcv_nxt.add(window);
+        RecvWindow { advertised: edge, edge, scale }
+    }
+
+    /// RCV.WND: octets that are accepted from `rcv_nxt` on.
+    pub fn octets(&self, rcv_nxt: SeqNumber) -> u32 {
+        self.edge.since(rcv_nxt).unwrap_or(0)
+    }
+
+    /// First sequence number that is not accepted.
+    pub fn edge(&self) -> SeqNumber {
+        self.edge
+    }
+
+    /// The window to advertise, `free` octets being free beyond `rcv_nxt`. Silly-window avoidance: the edge moves on only by
+    /// `step` octets or more (RFC 9293 §3.8.6.2.2, MUST-39).
+    pub fn candidate(&self, rcv_nxt: SeqNumber, free: u32, step: u32) -> u32 {
+        let now = self.octets(rcv_nxt);
+        let window = if free >= now.saturating_add(step.max(1)) { free } else { now };
+        (window >> self.scale).min(65_535) << self.scale
+    }
+
+    /// Advertises: returns the window field.
+    pub fn advertise(&mut self, rcv_nxt: SeqNumber, free: u32, step: u32) -> u16 {
+        let window = self.candidate(rcv_nxt, free, step);
+        self.advertised = rcv_nxt.add(window);
+        self.edge = self.edge.max(self.advertised);
+        (window >> self.scale) as u16
+    }
+
+    /// Is a segment for the window's sake worth it? As Linux: when it at least doubles what the peer still may send.
+    pub fn wants_update(&self, rcv_nxt: SeqNumber, free: u32, step: u32) -> bool {
+        let left = self.advertised.since(rcv_nxt).unwrap_or(0);
+        let window = self.candidate(rcv_nxt, free, step);
+        window > left && window >= left.saturating_mul(2)
+    }
+
+    /// Was the last advertised window zero?
+    pub fn is_closed(&self, rcv_nxt: SeqNumber) -> bool {
+        self.advertised.since(rcv_nxt).unwrap_or(0) == 0
+    }
+}
+
+/// The shift that lets the field tell of a buffer of `most` octets (RFC 7323 §2.2).
+pub(super) fn scale_for(most: u32) -> u8 {
+    (0..MAX_SCALE).find(|shift| most >> shift <= 65_535).unwrap_or(MAX_SCALE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NXT: SeqNumber = SeqNumber(0xffff_ff00);
+
+    #[test]
+    fn scale_is_the_least_that_fits() {
+        assert_eq!(scale_for(65_535), 0);
+        assert_eq!(scale_for(65_536), 1);
+        assert_eq!(scale_for(6 << 20), 7);
+        assert_eq!(scale_for(u32::MAX), 14);
+    }
+
+    /// conformance: 9293-SHLD-14, 7323-2.4-honour, 7323-2.4-track-max
+    #[test]
+    fn the_accepted_edge_never_moves_left() {
+        let mut window = RecvWindow::new(NXT, 1000, 7);
+        let edge = window.edge();
+        assert_eq!(window.advertise(NXT.add(100), 0, 1000), 7, "rounded down to 896");
+        assert_eq!(window.edge(), edge);
+        assert_eq!(window.octets(NXT.add(100)), 900);
+    }
+
+    /// conformance: 9293-MUST-39
+    #[test]
+    fn the_edge_moves_on_by_whole_steps_only() {
+        let mut window = RecvWindow::new(NXT, 0, 0);
+        assert_eq!(window.advertise(NXT, 999, 1000), 0);
+        assert!(!window.wants_update(NXT, 999, 1000));
+        assert!(window.wants_update(NXT, 1000, 1000));
+        assert_eq!(window.advertise(NXT, 1000, 1000), 1000);
+    }
+
+    /// conformance: 7323-2.3-out
+    #[test]
+    fn the_field_is_the_window_shifted() {
+        let mut window = RecvWindow::new(NXT, 0, 7);
+        assert_eq!(window.advertise(NXT, 1 << 20, 1460), 8192);
+    }
+}

@@ -1,0 +1,82 @@
+//! The retransmission timer expires (RFC 6298 §5, RFC 9293 §3.8.3).
+
+use super::ack::tell_congestion;
+use super::common::{Common, Next};
+use super::recovery::Mode;
+use super::synchronized::Synchronized;
+use super::timers::SendTimer;
+use crate::base::Errno;
+use crate::trace::{Timer, Why};
+use crate::transport::Env;
+
+impl Synchronized {
+    /// Nothing was acknowledged for an RTO.
+    pub fn on_retransmit_timeout(&mut self, common: &mut Common, env: &mut Env) -> Next {
+        if self.snd.wnd == 0 {
+            return self.on_closed_window_timeout(common, env);
+        }
+        if self.gives_up(common, env) {
+            return self.on_connection_timeout(common, env);
+        }
+        let snd = &mut self.snd;
+        let first = snd.rto.expiries == 0;
+        env.counters.tcp_ext_timeouts += 1;
+        if let Mode::Fast { .. } = snd.recovery.mode {
+            env.counters.tcp_ext_reno_failures += 1;
+        }
+        snd.congestion.on_timeout(snd.flight(), first);
+        snd.recovery.on_timeout(snd.nxt);
+        // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).
+        if snd.sacked.range_at(snd.offset(snd.una)).is_some() {
+            snd.sacked.clear();
+        }
+        snd.usage.reset(snd.nxt);
+        snd.resend_all(Why::Retransmit);
+        tell_congestion(common, env, &self.snd, "retransmission timeout");
+        self.back_off(common, env, Timer::Retransmit);
+        Next::Stay
+    }
+
+    /// The window was shrunk to nothing over data in flight: the head serves as probe (MUST-35). As long as the peer answers, that is
+    /// no failure (SHLD-17), and it says nothing about congestion.
+    fn on_closed_window_timeout(&mut self, common: &mut Common, env: &mut Env) -> Next {
+        let answered = self.timers.unanswered == 0;
+        if answered {
+            self.snd.rto.expiries = 0;
+        } else if self.gives_up(common, env) || common.orphan && self.orphan_gives_up(env) {
+            return self.on_connection_timeout(common, env);
+        }
+        self.timers.unanswered = self.timers.unanswered.saturating_add(1);
+        env.counters.tcp_ext_win_probe += 1;
+        self.snd.resend = None;
+        self.snd.head_due = Some(Why::ZeroWindowProbe);
+        self.back_off(common, env, Timer::Persist);
+        Next::Stay
+    }
+
+    /// RFC 6298 §5.5, §5.6: doubled and started again.
+    fn back_off(&mut self, common: &mut Common, env: &mut Env, timer: Timer) {
+        let snd = &mut self.snd;
+        snd.rto.on_expiry(&snd.rtt, env.config);
+        snd.rtt.on_retransmit();
+        let attempt = u32::from(snd.rto.expiries);
+        self.timers.send = SendTimer::Retransmit { at: env.now + snd.rto.interval };
+        // RFC 9293 §3.8.3 (SHLD-9): from R1 on the user can know.
+        if attempt >= env.config.tcp_retries1 {
+            common.soft_error.get_or_insert(Errno::ETIMEDOUT);
+        }
+        common.fired(env, timer, attempt);
+    }
+
+    /// Is R2 reached?
+    fn gives_up(&self, common: &Common, env: &Env) -> bool {
+        let limit = if common.orphan { env.config.tcp_orphan_retries } else { env.config.tcp_retries2 };
+        u32::from(self.snd.rto.expiries) >= limit
+    }
+
+    /// The peer is given up: what trouble was known of says why, as on Linux.
+    pub fn on_connection_timeout(&mut self, common: &mut Common, env: &mut Env) -> Next {
+        env.counters.tcp_ext_abort_on_timeout += 1;
+        Next::Closed(Some(common.soft_error.take().unwrap_or(Errno::ETIMEDOUT)))
+    }
+}

@@ -1,0 +1,203 @@
+//! The synchronized states but TIME-WAIT (RFC 9293 §3.3.2): two halves, a phase, timers.
+
+use super::common::Common;
+use super::congestion::{Congestion, initial_window};
+use super::delayed_ack::DelayedAck;
+use super::receiver::Receiver;
+use super::recv_buffer::RecvBuffer;
+use super::recv_window::RecvWindow;
+use super::rto::Rto;
+use super::rtt::Rtt;
+use super::send_buffer::SendBuffer;
+use super::sender::{Sender, SenderStart};
+use super::stats::Stats;
+use super::timers::Timers;
+use super::timestamps::Timestamps;
+use crate::base::Duration;
+use crate::trace::{TcpState, View};
+use crate::transport::Env;
+use crate::wire::seq::SeqNumber;
+
+/// Which of the synchronized states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+}
+
+impl Phase {
+    /// As the RFC names it.
+    pub fn state(self) -> TcpState {
+        match self {
+            Phase::Established => TcpState::Established,
+            Phase::FinWait1 => TcpState::FinWait1,
+            Phase::FinWait2 => TcpState::FinWait2,
+            Phase::CloseWait => TcpState::CloseWait,
+            Phase::Closing => TcpState::Closing,
+            Phase::LastAck => TcpState::LastAck,
+        }
+    }
+}
+
+impl Phase {
+    /// Does ABORT send a reset (RFC 9293 §3.10.5)?
+    pub fn is_reset_by_abort(self) -> bool {
+        match self {
+            Phase::Established | Phase::FinWait1 | Phase::FinWait2 | Phase::CloseWait => true,
+            Phase::Closing | Phase::LastAck => false,
+        }
+    }
+}
+
+/// What the SYNs agreed on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Agreement {
+    /// The peer's MSS option; `None`: it sent none.
+    pub mss: Option<u16>,
+    /// The peer's shift and ours; `None`: no scaling.
+    pub scale: Option<(u8, u8)>,
+    pub sack: bool,
+    pub timestamps: Option<Timestamps>,
+}
+
+/// What was called for before the handshake was complete.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    pub buffer: SendBuffer,
+    /// Stream offset after urgent data.
+    pub urgent: Option<u64>,
+    pub shut_write: bool,
+}
+
+/// What a connection starts from when its handshake is complete.
+pub(super) struct Start {
+    pub irs: SeqNumber,
+    /// Window that our SYN announced.
+    pub rcv_wnd: u32,
+    /// SND.WND, SND.WL1.
+    pub snd_wnd: u32,
+    pub wl1: SeqNumber,
+    pub agreement: Agreement,
+    /// Round-trip time of the handshake, if Karn allows it.
+    pub rtt: Option<Duration>,
+    /// Retransmissions of our SYN or SYN-ACK.
+    pub syn_losses: u32,
+    pub early: Option<Box<Early>>,
+}
+
+/// A synchronized connection.
+#[derive(Debug)]
+pub(super) struct Synchronized {
+    pub phase: Phase,
+    pub snd: Sender,
+    pub rcv: Receiver,
+    pub timers: Timers,
+    pub stats: Stats,
+}
+
+impl Synchronized {
+    pub fn new(common: &mut Common, env: &mut Env, start: Start) -> Synchronized {
+        let Start { irs, rcv_wnd, snd_wnd, wl1, agreement, rtt: sample, syn_losses, early } = start;
+        let least = env.config.tcp_min_snd_mss.min(65_535) as u16;
+        let peer_mss = agreement.mss.unwrap_or(common.default_mss()).max(least);
+        let mss = effective_mss(common, peer_mss, agreement.timestamps.is_some());
+        let (mut rtt, mut rto) = (Rtt::default(), Rto::new(env.config, syn_losses > 0));
+        if let Some(sample) = sample {
+            rtt.sample(sample);
+            rto.on_sample(&rtt, env.config);
+        }
+        let initial = initial_window(mss, env.config.tcp_init_cwnd, syn_losses);
+        let (peer_scale, own_scale) = agreement.scale.unwrap_or((0, 0));
+        let early = early.map(|early| *early).unwrap_or_default();
+        let mut snd = Sender::new(SenderStart {
+            iss: common.isn.iss,
+            wnd: snd_wnd,
+            wl1,
+            scale: peer_scale,
+            peer_mss,
+            mss,
+            buffer: early.buffer,
+            rtt,
+            rto,
+            congestion: Congestion::new(common.settings.congestion, initial, mss),
+        });
+        snd.urgent = early.urgent.map(|offset| snd.seq(offset));
+        let rcv = Receiver {
+            irs,
+            buffer: RecvBuffer::default(),
+            fin: None,
+            eof: false,
+            window: RecvWindow::new(irs.add(1), rcv_wnd, own_scale),
+            mss: common.own_mss(),
+            last_ack_sent: irs.add(1),
+            ack: DelayedAck::new(common.own_mss(), common.receive_capacity()),
+            challenge_due: false,
+            timestamps: agreement.timestamps,
+            sack_permitted: agreement.sack,
+            sack: None,
+            urgent: None,
+        };
+        let timers = Timers::new(env.now);
+        let mut sync = Synchronized { phase: Phase::Established, snd, rcv, timers, stats: Stats::default() };
+        if common.settings.quick_ack {
+            sync.rcv.ack.set_quick(true);
+        }
+        if early.shut_write {
+            sync.shut_write(common, env);
+        }
+        common.output_due = true;
+        sync
+    }
+
+    /// The phase changed.
+    pub fn enter(
+        &mut self,
+        common: &Common,
+        env: &mut Env,
+        phase: Phase,
+        why: &'static str,
+        rfc: &'static str,
+    ) {
+        common.moved(env, self.phase.state(), phase.state(), why, rfc);
+        self.phase = phase;
+    }
+
+    /// Octets of memory behind it.
+    pub fn memory_octets(&self) -> usize {
+        let sack = self.rcv.sack.as_ref().map_or(0, |sack| size_of_val(&**sack) + 48 * sack.due.capacity());
+        let sacked = self.snd.sacked.len() * 16;
+        let buffers = self.snd.buffer.memory_octets() + self.rcv.buffer.memory_octets();
+        size_of::<Synchronized>() + sack + sacked + buffers
+    }
+
+    /// The key variables at this moment.
+    pub fn view(&self, common: &Common) -> View {
+        View {
+            state: self.phase.state(),
+            iss: common.isn.iss.0,
+            irs: self.rcv.irs.0,
+            snd_una: self.snd.una.0,
+            snd_nxt: self.snd.nxt.0,
+            snd_wnd: self.snd.wnd,
+            rcv_nxt: self.rcv.nxt().0,
+            rcv_wnd: self.rcv.wnd(),
+            cwnd: self.snd.congestion.cwnd(),
+            ssthresh: self.snd.congestion.ssthresh(),
+            srtt: self.snd.rtt.srtt(),
+            rto: self.snd.rto.interval,
+        }
+    }
+}
+
+/// Eff.snd.MSS (RFC 9293 §3.7.1, MUST-16): the smaller of the peer's MSS and what the path takes, less the options of every segment.
+pub(super) fn effective_mss(common: &Common, peer_mss: u16, timestamps: bool) -> u32 {
+    let path = common.path_mtu.saturating_sub(common.header_octets());
+    let user = if common.settings.max_seg == 0 { u32::MAX } else { u32::from(common.settings.max_seg) };
+    let options = if timestamps { 12 } else { 0 };
+    // At least as much as options may need, whatever was announced.
+    u32::from(peer_mss).min(path).min(user).saturating_sub(options).max(8)
+}

@@ -1,0 +1,159 @@
+//! Two connections talk directly, or one talks to a test that plays its peer. Virtual time, segments as values.
+
+mod pair;
+mod script;
+mod transfer;
+
+use super::{Connection, Isn, Limits, Outgoing, SegmentMeta, Settings, Verdict};
+use crate::base::{Config, Counters, Duration, Instant, Pool, Rng};
+use crate::trace::{Flow, Tracer, Why};
+use crate::transport::Env;
+use crate::wire::seq::SeqNumber;
+use crate::wire::tcp::{Flags, Options, Segment};
+
+/// Milliseconds.
+pub(super) const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A segment that travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub seq: SeqNumber,
+    pub ack: SeqNumber,
+    pub flags: Flags,
+    pub window: u16,
+    pub urgent: u16,
+    pub options: Options,
+    pub payload: Vec<u8>,
+    pub segment_size: u16,
+    pub why: Why,
+}
+
+impl Sent {
+    fn new(out: &Outgoing<'_>) -> Sent {
+        Sent {
+            seq: out.seq,
+            ack: out.ack,
+            flags: out.flags,
+            window: out.window,
+            urgent: out.urgent,
+            options: out.options.clone(),
+            payload: out.payload.concat(),
+            segment_size: out.segment_size,
+            why: out.why,
+        }
+    }
+
+    pub fn as_segment(&self, flow: &Flow) -> Segment<'_> {
+        Segment {
+            src_port: flow.local.port(),
+            dst_port: flow.remote.port(),
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            urgent: self.urgent,
+            options: self.options.clone(),
+            payload: &self.payload,
+        }
+    }
+}
+
+/// One end: a connection and the host around it.
+pub(super) struct End {
+    pub conn: Option<Connection>,
+    pub flow: Flow,
+    pub config: Config,
+    pub counters: Counters,
+    pub budget: u32,
+    pub max_payload: u32,
+    rng: Rng,
+    pool: Pool,
+    tracer: Tracer,
+}
+
+impl End {
+    pub fn new(flow: Flow, seed: u64) -> End {
+        End {
+            conn: None,
+            flow,
+            config: Config::default(),
+            counters: Counters::default(),
+            budget: 1000,
+            max_payload: 0,
+            rng: Rng::from_seed(seed),
+            pool: Pool::default(),
+            tracer: Tracer::default(),
+        }
+    }
+
+    /// Calls `f` with what the host provides.
+    pub fn host<T>(&mut self, now: Instant, f: impl FnOnce(&mut Option<Connection>, &mut Env<'_>) -> T) -> T {
+        let mut env = Env {
+            now,
+            config: &self.config,
+            counters: &mut self.counters,
+            rng: &mut self.rng,
+            pool: &mut self.pool,
+            trace: &mut self.tracer,
+            challenge_budget: &mut self.budget,
+        };
+        f(&mut self.conn, &mut env)
+    }
+
+    /// Calls `f` with the connection.
+    pub fn call<T>(&mut self, now: Instant, f: impl FnOnce(&mut Connection, &mut Env<'_>) -> T) -> T {
+        self.host(now, |conn, env| f(conn.as_mut().expect("a connection"), env))
+    }
+
+    pub fn conn(&self) -> &Connection {
+        self.conn.as_ref().expect("a connection")
+    }
+
+    /// Opens actively.
+    pub fn connect(&mut self, now: Instant, iss: u32, settings: Settings, mtu: u32) {
+        let flow = self.flow;
+        let isn = Isn { iss: SeqNumber(iss), ts_offset: iss ^ 0x1234_5678 };
+        self.host(now, |conn, env| *conn = Some(Connection::connect(env, flow, isn, settings, mtu)));
+    }
+
+    /// Takes a SYN as a listener would.
+    pub fn accept(&mut self, now: Instant, iss: u32, syn: &Sent, settings: Settings, mtu: u32) {
+        let flow = self.flow;
+        let isn = Isn { iss: SeqNumber(iss), ts_offset: iss ^ 0x8765_4321 };
+        let syn = syn.clone();
+        self.host(now, |conn, env| {
+            let segment = syn.as_segment(&flow);
+            *conn = Some(Connection::accept_syn(env, flow, isn, &segment, settings, mtu));
+        });
+    }
+
+    /// A segment arrives.
+    pub fn receive(&mut self, now: Instant, sent: &Sent) -> Verdict {
+        let flow = Flow { local: self.flow.remote, remote: self.flow.local };
+        let meta = SegmentMeta { tos: 0, segment_size: sent.segment_size };
+        self.call(now, |conn, env| conn.on_segment(env, &sent.as_segment(&flow), meta))
+    }
+
+    /// Everything that is due to be sent.
+    pub fn transmit(&mut self, now: Instant) -> Vec<Sent> {
+        let limits = Limits { max_payload: self.max_payload };
+        let mut all = Vec::new();
+        while let Some(sent) =
+            self.call(now, |conn, env| conn.next_segment(env, &limits).map(|out| Sent::new(&out)))
+        {
+            all.push(sent);
+            assert!(all.len() < 10_000, "output without end: {:?}", all.last());
+        }
+        if let Err(what) = self.conn().check_invariants() {
+            panic!("{what}: {:?}", self.conn());
+        }
+        all
+    }
+}
+
+/// The flow of the active end.
+pub(super) fn flow() -> Flow {
+    Flow { local: "10.0.0.1:40000".parse().expect("valid"), remote: "10.0.0.2:80".parse().expect("valid") }
+}

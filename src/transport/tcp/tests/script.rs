@@ -1,0 +1,1 @@
+//! One connection against a test that plays the peer.
