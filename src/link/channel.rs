@@ -17,6 +17,18 @@ const CAPACITY: usize = 4096;
 
 /// A device whose packets an embedder carries, and the embedder's end of it. Dropping either end closes both.
 ///
+/// ```
+/// use tunstack::base::Instant;
+/// use tunstack::link::channel;
+///
+/// let (mut device, port) = channel(1500)?;
+/// port.send(*b"a packet")?;
+/// let mut buffer = [0; 1500];
+/// let (len, _meta) = device.recv(Instant::ZERO, &mut buffer)?.unwrap();
+/// assert_eq!(&buffer[..len], b"a packet");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 /// When no eventfd is to be had (`EMFILE`).
 pub fn channel(mtu: u32) -> io::Result<(Device, Port)> {

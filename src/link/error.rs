@@ -45,7 +45,7 @@ pub enum LinkError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// No interface has this name here.
+    /// No interface of this name is in this network namespace.
     Missing {
         /// The name.
         name: String,
@@ -167,7 +167,7 @@ impl fmt::Display for LinkError {
                 "the file descriptor is no plain TUN ({why}): open /dev/net/tun and TUNSETIFF with IFF_TUN | IFF_NO_PI"
             ),
             LinkError::Missing { name } => {
-                write!(f, "no interface is called {name} here: `sudo ip tuntap add dev {name} mode tun`")
+                write!(f, "no interface {name} is in this network namespace: `sudo ip tuntap add dev {name} mode tun`, or give its MTU along with its descriptor")
             }
             LinkError::Down { name } => write!(f, "{name} is down: `sudo ip link set {name} up`"),
             LinkError::AddressClash { address, interface: Some(interface) } => write!(

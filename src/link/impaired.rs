@@ -102,3 +102,64 @@ impl Impaired {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Duration;
+    use crate::link::{BUFFER, wire};
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn packet(octets: &[u8]) -> TxPacket<'_> {
+        TxPacket { parts: [octets, &[], &[], &[]], meta: TxMeta::default() }
+    }
+
+    #[test]
+    fn packets_leave_and_arrive_when_they_are_due() {
+        let (near, mut far) = wire(1500).expect("eventfd");
+        let mut near = near.impaired(&"up:delay=5ms,down:delay=7ms".parse().expect("valid"), 1);
+        let mut buffer = vec![0; BUFFER];
+        near.send(at(0), &packet(b"up")).expect("room");
+        assert_eq!(far.recv(at(0), &mut buffer).expect("alive"), None);
+        assert_eq!(near.next_timeout(), Some(at(5)));
+        assert_eq!(near.recv(at(5), &mut buffer).expect("alive"), None);
+        assert_eq!(far.recv(at(5), &mut buffer).expect("alive").map(|(len, _)| len), Some(2));
+        far.send(at(6), &packet(b"down")).expect("room");
+        assert_eq!(near.recv(at(6), &mut buffer).expect("alive"), None);
+        assert_eq!(near.next_timeout(), Some(at(13)));
+        assert_eq!(near.recv(at(13), &mut buffer).expect("alive").map(|(len, _)| len), Some(4));
+        assert_eq!(near.next_timeout(), None);
+    }
+
+    #[test]
+    fn a_narrow_path_answers_both_sides() {
+        let (near, mut far) = wire(1500).expect("eventfd");
+        let mut near = near.impaired(&"mtu=100".parse().expect("valid"), 1);
+        let mut large = Vec::new();
+        let builder = etherparse::PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).udp(1, 2);
+        builder.write(&mut large, &[0; 200]).expect("fits");
+        let mut buffer = vec![0; BUFFER];
+        near.send(at(0), &packet(&large)).expect("room");
+        assert!(near.recv(at(0), &mut buffer).expect("alive").is_some(), "the stack is told");
+        assert_eq!(buffer[9], 1, "by ICMP");
+        far.send(at(0), &packet(&large)).expect("room");
+        assert_eq!(near.recv(at(0), &mut buffer).expect("alive"), None);
+        assert!(far.recv(at(0), &mut buffer).expect("alive").is_some(), "the other side is told");
+        assert_eq!(buffer[9], 1, "by ICMP");
+    }
+
+    #[test]
+    fn the_end_is_told_after_what_came_before_it() {
+        let (near, mut far) = wire(1500).expect("eventfd");
+        let mut near = near.impaired(&"delay=5ms".parse().expect("valid"), 1);
+        far.send(at(0), &packet(b"last")).expect("room");
+        drop(far);
+        let mut buffer = vec![0; BUFFER];
+        assert_eq!(near.recv(at(0), &mut buffer).expect("something is under way"), None);
+        assert!(near.recv(at(5), &mut buffer).expect("alive").is_some());
+        assert!(near.recv(at(5), &mut buffer).expect_err("gone").is_final());
+    }
+}

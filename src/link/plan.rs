@@ -18,6 +18,14 @@ const MTU_MOST: u32 = 65535;
 const NAME_MOST: usize = 15;
 
 /// The interface a stack wants: which one, and both sides' addresses.
+///
+/// ```
+/// use tunstack::link::Setup;
+///
+/// let setup = Setup::new(["10.9.0.2/24".parse().unwrap()]).named("tun7");
+/// assert_eq!(setup.kernel, ["10.9.0.1/24".parse().unwrap()]);
+/// print!("{}", setup.plan()); // the `ip` commands that do the same as `Device::tun(&setup)`
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
     /// Its name; `None` takes the first free one of tun0, tun1, …

@@ -3,9 +3,10 @@
 use super::interface::{Info, Kernel, LinkEvent, Monitor, Route};
 use super::plan::{Plan, Setup, Step, check_name};
 use super::{DeviceError, LinkError};
+use crate::base::Cidr;
 use crate::wire::packet::{Link, RxMeta, TxPacket};
 use core::net::IpAddr;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use std::io::{self, IoSlice};
 
@@ -63,6 +64,7 @@ impl Tun {
         if made {
             let plan = Plan { name: name.clone(), ..setup.plan() };
             carry_out(&plan, &mut kernel)?;
+            await_addresses(&setup.kernel, &mut kernel)?;
         }
         let tun = Tun::new(end, name, made)?;
         tun.refuse_unusable(&mut kernel, setup)?;
@@ -86,6 +88,7 @@ impl Tun {
             _ => "",
         };
         match (why, mtu) {
+            ("", None) if !is_here(&end) => Err(LinkError::Missing { name }),
             ("", None) => Tun::new(end, name, false),
             ("", Some(mtu)) => {
                 prepare(&end)?;
@@ -291,6 +294,21 @@ fn carry_out(plan: &Plan, kernel: &mut Kernel) -> Result<(), LinkError> {
     Ok(())
 }
 
+/// Waits until the kernel takes packets for its own addresses: IPv6 ones come into force some milliseconds after they
+/// were added, and a SYN-ACK that came before would be answered a second later.
+fn await_addresses(addresses: &[Cidr], kernel: &mut Kernel) -> Result<(), LinkError> {
+    const PATIENCE: u32 = 1000;
+    for address in addresses.iter().map(|cidr| cidr.address) {
+        for _ in 0..PATIENCE {
+            if route(kernel, address)? == Route::Local {
+                break;
+            }
+            std::thread::sleep(core::time::Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
 fn step_error(plan: &Plan, step: &Step, errno: Errno) -> LinkError {
     match (step, errno) {
         (_, Errno::PERM) => LinkError::NoRight,
@@ -313,6 +331,21 @@ fn prepare(end: &End) -> Result<(), LinkError> {
         rustix::ioctl::ioctl(end, rustix::ioctl::IntegerSetter::<OPERATION>::new_usize(0))
     };
     done.map_err(LinkError::system("switching offload off"))
+}
+
+/// Is the interface in the network namespace of this thread? Thought so where that must not be asked (`EPERM`).
+fn is_here(end: &End) -> bool {
+    // SAFETY: TUNGETDEVNETNS takes no argument and returns a new descriptor or -1.
+    let theirs = unsafe { libc::ioctl(end.as_fd().as_raw_fd(), libc::TUNGETDEVNETNS) };
+    if theirs < 0 {
+        return true;
+    }
+    // SAFETY: the descriptor was just made for us and nobody else knows it.
+    let theirs = unsafe { OwnedFd::from_raw_fd(theirs) };
+    match (rustix::fs::fstat(&theirs), rustix::fs::stat("/proc/thread-self/ns/net")) {
+        (Ok(theirs), Ok(ours)) => (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino),
+        _ => true,
+    }
 }
 
 fn flags_of(end: &End) -> Result<i32, LinkError> {

@@ -29,8 +29,11 @@ pub use node::Node;
 
 /// Packets that one node sends, or receives, in one step at most; as many as a driver handles in a round.
 const ROUND: usize = 64;
-/// Steps without time passing after which two nodes are thought to chase each other for ever.
-const STEPS_AT_ONE_TIME: u32 = 100_000;
+/// Steps without time passing after which two nodes are thought to chase each other for ever. On a wire without delay a
+/// whole transfer takes no time, so it is many.
+const STEPS_AT_ONE_TIME: u32 = 10_000_000;
+/// A timer that fires counts as so many steps: it has no reason to fire again at the same time.
+const STEPS_OF_TIMER: u32 = 1000;
 
 /// A node of a [`Sim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,8 +245,10 @@ impl Sim {
 
     /// A step that does not move the clock beyond `end`; `false` when there is none.
     fn step_before(&mut self, end: Option<Instant>) -> bool {
-        let done = self.send_one_round() || self.deliver_one_round() || self.fire_timers();
-        if !done {
+        let done = self.send_one_round() || self.deliver_one_round();
+        if !done && self.fire_timers() {
+            self.steps_at_now += STEPS_OF_TIMER;
+        } else if !done {
             let next = self.next_event().filter(|next| end.is_none_or(|end| *next <= end));
             let Some(next) = next else {
                 return false;

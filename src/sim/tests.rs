@@ -195,3 +195,61 @@ fn a_clock_that_stands_still_is_found() {
     sim.node_mut::<Toy>(a).timer = Some(Instant::ZERO);
     sim.run_for(Duration::from_secs(1));
 }
+
+/// A host with this address and a bound UDP socket.
+fn host(sim: &mut Sim, last: u8) -> (NodeId, crate::host::SocketId) {
+    use crate::host::{Config, Domain, Type};
+    let mut host = Host::new(Config::default(), [last; 16]);
+    host.add_address(format!("10.0.0.{last}/24").parse().expect("valid")).expect("possible");
+    let socket = host.socket(Domain::Inet, Type::Dgram).expect("a socket");
+    host.bind(socket, ([0, 0, 0, 0], 9).into()).expect("free");
+    (sim.add_host(host), socket)
+}
+
+fn received(sim: &mut Sim, (id, socket): (NodeId, crate::host::SocketId)) -> Vec<Vec<u8>> {
+    let now = sim.now();
+    let mut buffer = [0; 2000];
+    let host = sim.host_mut(id);
+    std::iter::from_fn(|| {
+        host.recv(now, socket, &mut buffer, Default::default()).ok().map(|got| buffer[..got.len].to_vec())
+    })
+    .collect()
+}
+
+#[test]
+fn hosts_talk_over_a_lossy_wire() {
+    let mut sim = Sim::new(3);
+    let (a, b) = (host(&mut sim, 1), host(&mut sim, 2));
+    sim.connect(a.0, b.0, &"up:loss=25%,delay=10ms".parse().expect("valid"));
+    for n in 0..100 {
+        let now = sim.now();
+        let to = ([10, 0, 0, 2], 9).into();
+        sim.host_mut(a.0).send_to(now, a.1, &[n], Some(to), Default::default()).expect("room");
+        sim.run_for(Duration::from_millis(1));
+    }
+    let outcome =
+        sim.run_until(Duration::from_secs(1), |sim| sim.stats(a.0).delivered + sim.stats(a.0).lost == 100);
+    assert_eq!(outcome, Outcome::Met);
+    let got = received(&mut sim, b);
+    assert_eq!(got.len() as u64, sim.stats(a.0).delivered);
+    assert!((60..90).contains(&got.len()) && got.is_sorted(), "{got:?}");
+}
+
+#[test]
+fn a_broadcast_reaches_all_hosts_on_the_wire_and_a_datagram_one() {
+    let mut sim = Sim::new(4);
+    let all = [host(&mut sim, 1), host(&mut sim, 2), host(&mut sim, 3)];
+    let wire = sim.connect(all[0].0, all[1].0, &Impairment::default());
+    sim.join(all[2].0, wire, Conditions::default());
+    let (from, socket) = all[0];
+    let now = sim.now();
+    sim.host_mut(from).set_option(now, socket, crate::host::Opt::Broadcast(true)).expect("allowed");
+    for (to, text) in [([10, 0, 0, 255], b"all"), ([10, 0, 0, 3], b"one")] {
+        sim.host_mut(from)
+            .send_to(now, socket, text, Some((to, 9).into()), Default::default())
+            .expect("room");
+    }
+    sim.run_for(Duration::from_secs(1));
+    assert_eq!(received(&mut sim, all[1]), [b"all".to_vec()]);
+    assert_eq!(received(&mut sim, all[2]), [b"all".to_vec(), b"one".to_vec()]);
+}

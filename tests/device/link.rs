@@ -5,6 +5,7 @@ use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{FromRawFd, IntoRawFd};
 use std::time::Duration;
 use tunstack::base::Instant;
 use tunstack::host::TxPacket;
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = &[
     test("link::a_long_queue", a_long_queue),
     test("link::attached_and_left_alone", attached_and_left_alone),
     test("link::a_descriptor_handed_in", a_descriptor_handed_in),
+    test("link::a_descriptor_from_elsewhere", a_descriptor_from_elsewhere),
     test("link::down_and_up", down_and_up),
     test("link::mtu_changed", mtu_changed),
     test("link::deleted", deleted),
@@ -218,13 +220,38 @@ fn a_descriptor_handed_in() {
     ip(&format!("address add 10.9.0.1/24 dev {name}"));
     ip(&format!("link set {name} mtu 1234 up"));
     // SAFETY: the descriptor is open and `iface` gives it up.
-    let fd = unsafe { std::os::fd::FromRawFd::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(iface)) };
+    let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(iface.into_raw_fd()) };
     let mut device = Device::from_fd(fd, None).expect("a plain TUN");
     assert_eq!((device.name(), device.link().mtu), (Some(&name[..]), 1234));
     assert!(matches!(device.recv(NOW, &mut [0; BUFFER]), Ok(None | Some(_))), "it does not block");
     echo(&mut device, "10.9.0.1", "10.9.0.2");
     ip(&format!("link set {name} down"));
     assert_eq!(next_event(&mut device), LinkEvent::Down);
+}
+
+/// A descriptor of an interface in another namespace, where one of the same name is here too.
+fn a_descriptor_from_elsewhere() {
+    private();
+    let _here = open(&setup(&["10.9.0.2/24"]).named("t0"));
+    let there = netns::Namespace::new().expect("root in here");
+    let open = || {
+        let iface = tun_tap::Iface::without_packet_info("t0", tun_tap::Mode::Tun).expect("root in there");
+        ip("address add 10.9.0.1/24 dev t0");
+        ip("link set t0 mtu 1300 up");
+        // SAFETY: the descriptor is open and `iface` gives it up.
+        unsafe { std::os::fd::OwnedFd::from_raw_fd(iface.into_raw_fd()) }
+    };
+    let fd = there.run(open).expect("entered");
+    let said =
+        Device::from_fd(fd.try_clone().expect("room"), None).expect_err("not the one here").to_string();
+    assert!(
+        said.contains("no interface t0 is in this network namespace") && said.contains("give its MTU"),
+        "{said}"
+    );
+    let mut device = Device::from_fd(fd, Some(1300)).expect("a plain TUN");
+    assert_eq!((device.link().mtu, device.poll_link_event()), (1300, None));
+    assert!(device.events_fd().is_none());
+    there.run(|| echo(&mut device, "10.9.0.1", "10.9.0.2")).expect("entered");
 }
 
 fn down_and_up() {

@@ -18,6 +18,16 @@ pub use stage::{Impair, Stats};
 pub use text::ImpairError;
 
 /// What a link does to packets, each direction for itself.
+///
+/// ```
+/// use tunstack::link::impair::{Impairment, Share};
+///
+/// let link: Impairment = "loss=10%,down:delay=20ms,drop=syn-ack:1".parse().unwrap();
+/// assert_eq!(link.up.loss, Share::percent(10));
+/// assert_eq!(link.to_string(), "loss=10%,down:delay=20ms,drop=syn-ack:1");
+/// let error = "loss=110%".parse::<Impairment>().unwrap_err();
+/// assert!(error.to_string().ends_with("expected a percentage from 0% to 100%, like 0.5%"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Impairment {
     /// From the stack to the wire; between two hosts: from the first to the second.
