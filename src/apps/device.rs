@@ -29,7 +29,7 @@ pub struct Running {
 }
 
 /// The readers that the command line asks for.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Readers {
     ladder: Option<Shared<Ladder>>,
     capture: Option<Shared<Capture>>,
@@ -162,6 +162,11 @@ impl Running {
     /// The address of the stack that programs are told first.
     pub fn address(&self) -> IpAddr {
         self.setup.stack[0].address
+    }
+
+    /// The readers, for whoever ends the process on another path.
+    pub fn readers(&self) -> Readers {
+        self.readers.clone()
     }
 
     /// Ends the stack, and then its readers with their summaries.

@@ -2,12 +2,17 @@
 
 pub mod chat;
 mod cli;
+mod client;
 mod device;
 pub mod failure;
+mod get;
 pub mod http;
+mod netcat;
 mod serve;
 mod service;
 mod signals;
+mod talk;
+mod transfer;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -46,6 +51,12 @@ fn run(command: &Command) -> Outcome {
     }
     match command {
         Command::Serve(options) => serve::run(options),
+        Command::Connect(options) => netcat::run_connect(options),
+        Command::Listen(options) => netcat::run_listen(options),
+        Command::Get(options) => get::run(options),
+        Command::Send(options) => transfer::run_send(options),
+        Command::Recv(options) => transfer::run_recv(options),
+        Command::Chat(options) => talk::run(options),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ mod track;
 pub use exchange::{Recorder, ladder_of_both};
 pub use ladder::Ladder;
 pub use pcapng::Capture;
-pub use text::Style;
+pub use text::{Style, octets};
 
 use crate::trace::{Event, Sink};
 use std::sync::{Arc, Mutex, PoisonError};

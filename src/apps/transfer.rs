@@ -1,0 +1,128 @@
+//! `tunstack send` and `tunstack recv`: a file over one connection, as bare octets, so that `nc` can be the other side.
+
+use super::cli;
+use super::client::{Client, addresses, connect, host_and_port};
+use super::failure::{Doing as _, Failure, Outcome, plain};
+use crate::observe::octets;
+use crate::socket::{TcpListener, TcpStream};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr};
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs `tunstack send`.
+pub fn run_send(options: &cli::Send) -> Outcome {
+    let path = &options.file;
+    let (mut file, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
+        (Box::new(io::stdin().lock()), None)
+    } else {
+        let file = File::open(path)
+            .map_err(|error| Failure::input(format!("cannot read {}: {}", path.display(), plain(&error))))?;
+        let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+        (Box::new(file), length)
+    };
+    let to = options.to.as_deref().map(|to| host_and_port(to, None)).transpose()?;
+    let client = Client::start(&options.device, false)?;
+    let result = open(&client, to, options.listen.unwrap_or_default()).and_then(|mut stream| {
+        let copied = copy(&mut file, &mut stream, length, "cannot send")?;
+        stream.shutdown(Shutdown::Write).doing("cannot send")?;
+        // The peer's end says that it has everything.
+        let mut rest = [0; 4096];
+        while stream.read(&mut rest).doing("not everything arrived")? > 0 {}
+        copied.report("sent", &stream);
+        Ok(())
+    });
+    let finished = client.finish();
+    result.and(finished)
+}
+
+/// Runs `tunstack recv`.
+pub fn run_recv(options: &cli::Recv) -> Outcome {
+    let path = &options.file;
+    let to_output = path == Path::new("-");
+    let from = options.from.as_deref().map(|from| host_and_port(from, None)).transpose()?;
+    let client = Client::start(&options.device, to_output)?;
+    let result = open(&client, from, options.listen).and_then(|mut stream| {
+        let mut file: Box<dyn Write> = if to_output {
+            Box::new(io::stdout().lock())
+        } else {
+            let file = File::create(path)
+                .map_err(|error| Failure::input(format!("cannot write {}: {}", path.display(), plain(&error))))?;
+            Box::new(file)
+        };
+        let copied = copy(&mut stream, &mut file, None, "cannot receive")?;
+        file.flush().doing("cannot write")?;
+        copied.report("received", &stream);
+        Ok(())
+    });
+    let finished = client.finish();
+    result.and(finished)
+}
+
+/// Connects to `to`, or waits for a connection on `port`.
+fn open(client: &Client, to: Option<(&str, u16)>, port: u16) -> Outcome<TcpStream> {
+    if let Some((host, port)) = to {
+        return connect(client.stack(), &addresses(client.stack(), host, port)?, None);
+    }
+    let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+    let listener = TcpListener::bind(client.stack(), address).doing(format_args!("cannot listen on port {port}"))?;
+    let own = client.running().address();
+    eprintln!("waiting for a connection to {}", SocketAddr::new(own, port));
+    let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
+    eprintln!("connection from {peer}");
+    Ok(stream)
+}
+
+/// What a transfer came to.
+struct Copied {
+    octets: u64,
+    digest: String,
+    began: Instant,
+}
+
+impl Copied {
+    fn report(&self, verb: &str, stream: &TcpStream) {
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
+        let again = stream.info().map(|info| info.total_retrans).unwrap_or_default();
+        let repeated = if again > 0 { format!(", {again} segments sent again") } else { String::new() };
+        let rate = self.octets as f64 / seconds / 1e6;
+        eprintln!("{verb} {} in {seconds:.2} s ({rate:.1} MB/s){repeated}", octets(self.octets));
+        eprintln!("SHA-256 {}", self.digest);
+    }
+}
+
+/// Copies all of `from`, with a bar on standard error when that is a terminal.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, length: Option<u64>, what: &str) -> Outcome<Copied> {
+    let bar = match length {
+        Some(length) => ProgressBar::new(length).with_style(style("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {bytes} {bytes_per_sec}")),
+    };
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    let (mut octets, mut began) = (0, Instant::now());
+    loop {
+        let n = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).doing(what),
+        };
+        if octets == 0 {
+            began = Instant::now();
+        }
+        digest.update(&buffer[..n]);
+        to.write_all(&buffer[..n]).doing(what)?;
+        octets += n as u64;
+        bar.set_position(octets);
+    }
+    bar.finish_and_clear();
+    let digest = digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect();
+    Ok(Copied { octets, digest, began })
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
