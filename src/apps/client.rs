@@ -28,17 +28,35 @@ impl Client {
     /// # Errors
     /// What is in the way.
     pub fn start(options: &cli::Device, writes_output: bool) -> Outcome<Client> {
-        if writes_output {
-            device::keep_output_free(options)?;
-        }
-        let running = device::start(options, LadderTo::Nowhere)?;
-        netdb::install(&running.stack);
+        let running = Client::running_with(options, writes_output)?;
         let readers = running.readers();
         let signals = signals::on_end(move || {
             let _ = readers.finish();
             std::process::exit(130);
         })?;
         Ok(Client { running, _signals: signals })
+    }
+
+    /// The same for a command that ends in its own way at SIGINT: `end` is called then.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn start_until(
+        options: &cli::Device,
+        writes_output: bool,
+        end: impl Fn() + std::marker::Send + 'static,
+    ) -> Outcome<Client> {
+        let running = Client::running_with(options, writes_output)?;
+        Ok(Client { running, _signals: signals::on_end(end)? })
+    }
+
+    fn running_with(options: &cli::Device, writes_output: bool) -> Outcome<Running> {
+        if writes_output {
+            device::keep_output_free(options)?;
+        }
+        let running = device::start(options, LadderTo::Nowhere)?;
+        netdb::install(&running.stack);
+        Ok(running)
     }
 
     /// The stack.
@@ -97,7 +115,9 @@ pub fn port(stack: &Stack, text: &str, protocol: &str) -> Outcome<u16> {
     }
     let service = Netdb::new(stack).getservbyname(text, Some(protocol));
     service.map(|service| service.port).ok_or_else(|| {
-        Failure::input(format!("'{text}' is no port and no {protocol} service: give 1 to 65535, or see `tunstack services`"))
+        Failure::input(format!(
+            "'{text}' is no port and no {protocol} service: give 1 to 65535, or see `tunstack services`"
+        ))
     })
 }
 
@@ -110,7 +130,9 @@ pub fn host_and_port(text: &str, usual: Option<u16>) -> Outcome<(&str, u16)> {
         Some((host, port)) if !host.is_empty() && port.or(usual).is_some() => {
             Ok((host, port.or(usual).unwrap_or_default()))
         }
-        _ => Err(Failure::input(format!("'{text}' is no HOST:PORT: write it like 10.9.0.1:9000 or [fd09::1]:9000"))),
+        _ => Err(Failure::input(format!(
+            "'{text}' is no HOST:PORT: write it like 10.9.0.1:9000 or [fd09::1]:9000"
+        ))),
     }
 }
 
@@ -134,7 +156,9 @@ pub fn connect(stack: &Stack, to: &[SocketAddr], timeout: Option<Duration>) -> O
     let mend = match last.kind() {
         io::ErrorKind::ConnectionRefused => ": is a server listening there?",
         io::ErrorKind::NetworkUnreachable => ": it is on no network of the stack, see --addr and --gateway",
-        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => ": `tunstack doctor` shows what may be in the way",
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => {
+            ": `tunstack doctor` shows what may be in the way"
+        }
         _ => "",
     };
     Err(Failure::run(format!("cannot connect to {tried}: {}{mend}", plain(&last))))
@@ -190,7 +214,11 @@ impl Keyboard {
     ///
     /// # Errors
     /// Those of the connection and of `output`.
-    pub fn join(&self, stream: &TcpStream, mut output: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub fn join(
+        &self,
+        stream: &TcpStream,
+        mut output: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         {
             let mut state = lock(&self.shared.0);
             state.to = stream.try_clone().ok();

@@ -4,7 +4,7 @@ use super::cli;
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::base::Cidr;
 use crate::link::netns::{Privilege, enter_private};
-use crate::link::{Device, LinkError, Setup, exists};
+use crate::link::{Device, Setup, exists};
 use crate::observe::{Capture, Ladder, Shared, Style, Tee};
 use crate::runtime::Stack;
 use std::fs::File;
@@ -300,23 +300,16 @@ fn can_be_a_host(cidr: &Cidr) -> bool {
 }
 
 /// A seed of the length that the stack takes.
-fn wide(seed: u64) -> [u8; 16] {
+pub fn wide(seed: u64) -> [u8; 16] {
     let mut wide = [0; 16];
     wide[..8].copy_from_slice(&seed.to_le_bytes());
     wide
 }
 
-fn random() -> u64 {
+/// A seed of our own.
+pub fn random() -> u64 {
     let mut seed = [0; 8];
     // Without randomness from the system the link is bad in the same way each time, which is bad enough.
     let _ = getrandom::fill(&mut seed);
     u64::from_le_bytes(seed)
-}
-
-/// Does this failure mean that the rights for a TUN are missing?
-pub fn lacks_rights(error: &LinkError) -> bool {
-    matches!(
-        error,
-        LinkError::NoNode | LinkError::NodeDenied { .. } | LinkError::NoRight | LinkError::NoNamespace { .. }
-    )
 }

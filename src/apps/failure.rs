@@ -9,6 +9,7 @@ use std::io;
 pub struct Failure {
     message: String,
     code: u8,
+    rights: bool,
 }
 
 /// What a command gives.
@@ -17,17 +18,22 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// The person has to change something first: exit code 2.
     pub fn input(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), code: 2 }
+        Failure { message: message.to_string(), code: 2, rights: false }
     }
 
     /// It was tried and did not work: exit code 1.
     pub fn run(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), code: 1 }
+        Failure { message: message.to_string(), code: 1, rights: false }
     }
 
     /// The sentence.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Is it for want of rights on this machine that it failed?
+    pub fn lacks_rights(&self) -> bool {
+        self.rights
     }
 
     /// The exit code.
@@ -45,7 +51,14 @@ impl fmt::Display for Failure {
 /// Whatever is wrong with a link, somebody has to mend it before another try.
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Failure {
-        Failure::input(error)
+        let rights = matches!(
+            error,
+            LinkError::NoNode
+                | LinkError::NodeDenied { .. }
+                | LinkError::NoRight
+                | LinkError::NoNamespace { .. }
+        );
+        Failure { rights, ..Failure::input(error) }
     }
 }
 

@@ -27,7 +27,9 @@ fn follow(client: &Client, mut url: Url, options: &cli::Get) -> Outcome {
         match fetch(client, &url, options)? {
             Fetched::Done => return Ok(()),
             Fetched::Elsewhere(location) => {
-                url = url.join(&location).map_err(|why| Failure::run(format!("the server sends us elsewhere: {why}")))?;
+                url = url
+                    .join(&location)
+                    .map_err(|why| Failure::run(format!("the server sends us elsewhere: {why}")))?;
                 eprintln!("redirected to http://{}{}", url.authority(), url.target);
             }
         }
@@ -58,7 +60,11 @@ fn fetch(client: &Client, url: &Url, options: &cli::Get) -> Outcome<Fetched> {
     }
     let mut output: Box<dyn Write> = match &options.output {
         Some(path) => Box::new(File::create(path).map_err(|error| {
-            Failure::input(format!("cannot write {}: {}: choose another --output", path.display(), plain(&error)))
+            Failure::input(format!(
+                "cannot write {}: {}: choose another --output",
+                path.display(),
+                plain(&error)
+            ))
         })?),
         None => Box::new(io::stdout().lock()),
     };

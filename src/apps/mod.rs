@@ -3,11 +3,17 @@
 pub mod chat;
 mod cli;
 mod client;
+mod demo;
 mod device;
+mod doctor;
 pub mod failure;
 mod get;
 pub mod http;
+mod ifconfig;
+mod names;
 mod netcat;
+mod ping;
+pub mod samples;
 mod serve;
 mod service;
 mod signals;
@@ -57,14 +63,21 @@ fn run(command: &Command) -> Outcome {
         Command::Send(options) => transfer::run_send(options),
         Command::Recv(options) => transfer::run_recv(options),
         Command::Chat(options) => talk::run(options),
-        _ => Ok(()),
+        Command::Ifconfig(options) => ifconfig::run(options),
+        Command::Ping(options) => ping::run(options),
+        Command::Resolve(options) => names::run_resolve(options),
+        Command::Services(options) => names::run_services(options),
+        Command::Sample(options) => samples::run(options),
+        Command::Demo(options) => demo::run(options),
+        Command::Doctor(options) => doctor::run(options),
     }
 }
 
 /// The device options of a command that has some.
 fn device_of(command: &Command) -> Option<&cli::Device> {
     match command {
-        Command::Demo(_) | Command::Services(_) => None,
+        // These have their own way with the device.
+        Command::Demo(_) | Command::Doctor(_) | Command::Services(_) => None,
         Command::Serve(options) => Some(&options.device),
         Command::Ifconfig(options) => Some(&options.device),
         Command::Connect(options) => Some(&options.device),
@@ -75,7 +88,6 @@ fn device_of(command: &Command) -> Option<&cli::Device> {
         Command::Chat(options) => Some(&options.device),
         Command::Ping(options) => Some(&options.device),
         Command::Resolve(options) => Some(&options.device),
-        Command::Doctor(options) => Some(&options.device),
         Command::Sample(options) => Some(&options.device),
     }
 }

@@ -35,7 +35,8 @@ fn connect_tcp(client: &Client, options: &cli::Connect) -> Outcome {
 fn connect_udp(client: &Client, options: &cli::Connect) -> Outcome {
     let port = port(client.stack(), &options.port, "udp")?;
     let to = addresses(client.stack(), &options.host, port)?;
-    let socket = UdpSocket::bind(client.stack(), any(to[0].is_ipv4(), 0)).doing("cannot open a UDP socket")?;
+    let socket =
+        UdpSocket::bind(client.stack(), any(to[0].is_ipv4(), 0)).doing("cannot open a UDP socket")?;
     socket.connect(to[0]).doing(format_args!("cannot send to {}", to[0]))?;
     let socket = Arc::new(socket);
     let sender = Arc::clone(&socket);
@@ -45,7 +46,9 @@ fn connect_udp(client: &Client, options: &cli::Connect) -> Outcome {
     loop {
         match socket.recv(&mut buffer) {
             Ok(n) => print_now(&buffer[..n]).doing("cannot write")?,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Ok(());
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 return Err(Failure::run(format!("{} answers that nobody listens there", to[0])));
             }
@@ -67,7 +70,8 @@ pub fn run_listen(options: &cli::Listen) -> Outcome {
 
 fn listen_tcp(stack: &Stack, options: &cli::Listen) -> Outcome {
     let port = port(stack, &options.port, "tcp")?;
-    let listener = TcpListener::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
+    let listener =
+        TcpListener::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
     eprintln!("listening on TCP port {port}");
     let keyboard = Keyboard::start();
     loop {
@@ -84,7 +88,8 @@ fn listen_tcp(stack: &Stack, options: &cli::Listen) -> Outcome {
 
 fn listen_udp(stack: &Stack, options: &cli::Listen) -> Outcome {
     let port = port(stack, &options.port, "udp")?;
-    let socket = UdpSocket::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
+    let socket =
+        UdpSocket::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
     eprintln!("listening on UDP port {port}");
     let socket = Arc::new(socket);
     let last: Arc<Mutex<Option<SocketAddr>>> = Arc::default();

@@ -49,8 +49,9 @@ pub fn run_recv(options: &cli::Recv) -> Outcome {
         let mut file: Box<dyn Write> = if to_output {
             Box::new(io::stdout().lock())
         } else {
-            let file = File::create(path)
-                .map_err(|error| Failure::input(format!("cannot write {}: {}", path.display(), plain(&error))))?;
+            let file = File::create(path).map_err(|error| {
+                Failure::input(format!("cannot write {}: {}", path.display(), plain(&error)))
+            })?;
             Box::new(file)
         };
         let copied = copy(&mut stream, &mut file, None, "cannot receive")?;
@@ -68,7 +69,8 @@ fn open(client: &Client, to: Option<(&str, u16)>, port: u16) -> Outcome<TcpStrea
         return connect(client.stack(), &addresses(client.stack(), host, port)?, None);
     }
     let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-    let listener = TcpListener::bind(client.stack(), address).doing(format_args!("cannot listen on port {port}"))?;
+    let listener =
+        TcpListener::bind(client.stack(), address).doing(format_args!("cannot listen on port {port}"))?;
     let own = client.running().address();
     eprintln!("waiting for a connection to {}", SocketAddr::new(own, port));
     let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
@@ -97,7 +99,9 @@ impl Copied {
 /// Copies all of `from`, with a bar on standard error when that is a terminal.
 fn copy(from: &mut dyn Read, to: &mut dyn Write, length: Option<u64>, what: &str) -> Outcome<Copied> {
     let bar = match length {
-        Some(length) => ProgressBar::new(length).with_style(style("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")),
+        Some(length) => {
+            ProgressBar::new(length).with_style(style("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}"))
+        }
         None => ProgressBar::new_spinner().with_style(style("{spinner} {bytes} {bytes_per_sec}")),
     };
     let mut digest = Sha256::new();
