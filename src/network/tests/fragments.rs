@@ -198,9 +198,9 @@ fn the_header_is_that_of_the_first_fragment() {
 #[test]
 fn the_next_header_is_that_of_the_first_fragment() {
     let mut lab = Lab::new();
-    assert_eq!(lab.inject(&frag6(253, 3, 16, false, &[1; 4])), HELD);
-    let packet = frag6(UDP, 3, 0, true, &[1; 16]);
-    assert_eq!(lab.deliver(&packet).protocol, UDP);
+    assert_eq!(lab.inject(&frag6(UDP, 3, 24, false, &[1; 4])), HELD);
+    let packet = frag6(6, 3, 0, true, &[1; 24]);
+    assert_eq!(lab.deliver(&packet).protocol, 6);
 }
 
 /// conformance: 8200-4.5-length-formula

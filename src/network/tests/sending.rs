@@ -111,6 +111,29 @@ fn the_same_datagram_again_has_a_fresh_identification() {
     assert_eq!(ids.len(), 1000);
 }
 
+/// conformance: 6864-4.3-unique-mdl
+#[test]
+fn fragmented_datagrams_have_identifications_of_their_own() {
+    let mut lab = Lab::new();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..500 {
+        lab.send(PEER.into(), 2000, MtuDiscover::Want).expect("sent");
+        assert!(seen.insert(header(&lab.sent()[0]).identification));
+        lab.send(PEER.into(), 10, MtuDiscover::Dont).expect("sent");
+        assert!(seen.insert(header(&lab.sent_one()).identification));
+    }
+}
+
+#[test]
+fn fragmented_ipv6_packets_have_identifications_of_their_own() {
+    let mut lab = Lab::new();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..500 {
+        lab.send(PEER6.into(), 2000, MtuDiscover::Want).expect("sent");
+        assert!(seen.insert(lab.sent()[0][44..48].to_vec()));
+    }
+}
+
 /// conformance: 8200-4.5-frag-send, 5722-4-no-overlap-send
 #[test]
 fn another_reassembler_rebuilds_ipv6_fragments() {
