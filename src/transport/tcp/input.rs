@@ -113,7 +113,7 @@ impl Synchronized {
             return self.on_syn(common, env);
         }
         // RFC 9293 §3.10.7.4: a FIN that comes again in TIME-WAIT's forerunners is acknowledged like text.
-        if seg.len() > 0 {
+        if !seg.is_empty() {
             self.demand_duplicate_ack(common, seg);
         } else {
             self.challenge(common, env);

@@ -291,7 +291,7 @@ impl Synchronized {
         if end.after(snd.nxt) {
             let first_segment = plan.seq.add((plan.len + u32::from(plan.fin)).min(plan.mss));
             snd.rtt.on_sent(first_segment, env.now);
-            if plan.len % plan.mss != 0 {
+            if !plan.len.is_multiple_of(plan.mss) {
                 snd.small_end = snd.data_end().min(end);
                 snd.push_once = false;
             }

@@ -78,7 +78,7 @@ impl Receiver {
     /// duplicates is kept.
     pub fn merge_demands(&mut self) {
         if let Some(sack) = &mut self.sack {
-            let last = sack.due.drain(..).filter(|demand| demand.duplicate.is_some()).last();
+            let last = sack.due.drain(..).rfind(|demand| demand.duplicate.is_some());
             sack.due.extend(last.map(|demand| Demand { trigger: None, ..demand }));
         }
         self.drop_idle_report();

@@ -1,7 +1,9 @@
 //! Two connections talk directly, or one talks to a test that plays its peer. Virtual time, segments as values.
 
+mod opening;
 mod pair;
 mod script;
+mod states;
 mod transfer;
 
 use super::{Connection, Isn, Limits, Outgoing, SegmentMeta, Settings, Verdict};
@@ -156,4 +158,13 @@ impl End {
 /// The flow of the active end.
 pub(super) fn flow() -> Flow {
     Flow { local: "10.0.0.1:40000".parse().expect("valid"), remote: "10.0.0.2:80".parse().expect("valid") }
+}
+
+#[test]
+fn sizes_of_idle_connections() {
+    use crate::transport::tcp::connection::State;
+    let common = size_of::<crate::transport::tcp::common::Common>();
+    let sync = size_of::<crate::transport::tcp::synchronized::Synchronized>();
+    eprintln!("common {common}, state {}, synchronized {sync}", size_of::<State>());
+    assert!(size_of::<Connection>() + sync <= 1024);
 }

@@ -21,6 +21,9 @@ impl Wire {
     pub const CLEAN: Wire = Wire { delay: ms(10), jitter: Duration::ZERO, loss: 0.0, repeat: 0.0 };
 }
 
+/// Decides for a segment of an end whether it reaches the wire.
+pub(super) type Filter = Box<dyn FnMut(usize, &Sent) -> bool>;
+
 /// Ends `0` (active) and `1`.
 pub(super) struct Pair {
     pub now: Instant,
@@ -33,7 +36,7 @@ pub(super) struct Pair {
     air: BTreeMap<(Instant, u64), (usize, Sent)>,
     sent: u64,
     /// Called for every segment before the wire: false loses it.
-    pub filter: Box<dyn FnMut(usize, &Sent) -> bool>,
+    pub filter: Filter,
     /// Everything that was sent, by which end, when.
     pub log: Vec<(usize, Instant, Sent)>,
     pub keep_log: bool,
@@ -119,9 +122,9 @@ impl Pair {
             let (end, sent) = self.air.remove(&key).expect("present");
             self.arrive(end, &sent);
         } else {
-            for end in 0..2 {
-                if timers[end].is_some_and(|at| at <= self.now) {
-                    self.ends[end].call(self.now, |conn, env| conn.on_timeout(env));
+            for (end, timer) in self.ends.iter_mut().zip(timers) {
+                if timer.is_some_and(|at| at <= self.now) {
+                    end.call(self.now, |conn, env| conn.on_timeout(env));
                 }
             }
         }
