@@ -41,7 +41,8 @@ impl Host {
     /// `EAFNOSUPPORT`.
     pub fn bind(&mut self, id: SocketId, local: SocketAddr) -> Result<(), Errno> {
         let socket = self.sockets.get(id)?;
-        let local = socket.canonical(local)?;
+        let mapped_on_v6_only = |errno| if errno == Errno::ENETUNREACH { Errno::EINVAL } else { errno };
+        let local = socket.canonical(local).map_err(mapped_on_v6_only)?;
         let stream = socket.kind() == Type::Stream;
         match self.net.kind(local.ip()) {
             AddressKind::Unspecified | AddressKind::Own | AddressKind::Loopback => {}

@@ -51,6 +51,8 @@ impl Host {
         let Host { common, tcp, sockets, .. } = self;
         let result = match sockets.get_mut(id)?.kind {
             Kind::Udp(_) | Kind::Ping(_) => return self.recv_datagram(id, buf, flags),
+            // As Linux: urgent data is looked for before the state is.
+            Kind::Fresh(_) | Kind::Listener(_) if flags.contains(MsgFlags::OOB) => Err(Errno::EINVAL),
             Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::ENOTCONN)),
             Kind::Listener(_) => Err(Errno::ENOTCONN),
             Kind::Connection { id: conn, .. } => {
@@ -179,9 +181,13 @@ impl Host {
     /// Is the next octet to be received the one after the urgent mark (`SIOCATMARK`)?
     ///
     /// # Errors
-    /// `EINVAL` on anything but a connection.
+    /// `EINVAL` on datagram sockets.
     pub fn at_mark(&self, id: SocketId) -> Result<bool, Errno> {
-        self.connection(id).map(|conn| conn.at_mark()).map_err(|_| Errno::EINVAL)
+        match self.sockets.get(id)?.kind {
+            Kind::Connection { .. } => self.connection(id).map(|conn| conn.at_mark()),
+            Kind::Fresh(_) | Kind::Listener(_) => Ok(false),
+            Kind::Udp(_) | Kind::Ping(_) => Err(Errno::EINVAL),
+        }
     }
 }
 

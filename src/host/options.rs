@@ -44,6 +44,10 @@ impl Host {
             | Opt::RecvTtl(_)
             | Opt::RecvTos(_)
             | Opt::DeferAccept(_) => self.set_common(id, option),
+            // RFC 3168: the two low bits belong to ECN, and of a connection to TCP.
+            Opt::Tos(tos) if tos & 3 != 0 && self.sockets.get(id)?.kind() == Type::Stream => {
+                self.set_option(now, id, Opt::Tos(tos & !3))
+            }
             Opt::Tos(_) | Opt::Ttl(_) | Opt::MtuDiscover(_) | Opt::RcvLowat(_) | Opt::SndBuf(_) => {
                 self.set_common(id, option.clone())?;
                 match self.sockets.get(id)?.kind() {

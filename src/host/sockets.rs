@@ -97,7 +97,8 @@ impl Options {
             multicast_loop: true,
             mtu_discover: if config.ip_no_pmtu_disc { MtuDiscover::Dont } else { MtuDiscover::Want },
             defer_accept: Duration::ZERO,
-            snd_buf: config.wmem_default,
+            // Linux counts bookkeeping in; reading the option shows twice this.
+            snd_buf: config.wmem_default / 2,
             rcv_lowat: 1,
         }
     }

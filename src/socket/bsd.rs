@@ -7,7 +7,7 @@ use crate::base::{Duration, Errno};
 use crate::host::{Domain, MsgFlags, PacketInfo, Received, Shutdown, TcpInfo, Type};
 use crate::runtime::{Direction, Stack};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A socket as `socket(2)` makes it. Closed when its last handle is dropped.
@@ -44,6 +44,8 @@ pub struct Message {
     pub flags: i32,
     /// To which address it came, with which TTL and TOS.
     pub info: PacketInfo,
+    /// What `MSG_ERRQUEUE` read: the error's number, who reported it, ICMP type and code.
+    pub error: Option<(i32, IpAddr, (u8, u8))>,
 }
 
 impl super::AsSocket for Socket {
@@ -128,6 +130,10 @@ impl Socket {
     /// # Errors
     /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EINVAL` when bound already.
     pub fn bind(&self, local: SocketAddr) -> io::Result<()> {
+        // Linux finds the shorter address too short.
+        if self.inner.domain == Domain::Inet6 && local.is_ipv4() {
+            return Err(Errno::EINVAL.into());
+        }
         Ok(self.inner.bind(local)?)
     }
 
@@ -201,18 +207,14 @@ impl Socket {
         flags: i32,
     ) -> io::Result<usize> {
         let (flags, waiting) = split_flags(flags);
-        let plain = to.is_none() && info == PacketInfo::default();
-        if self.inner.kind == Type::Stream || plain {
+        if self.inner.kind == Type::Stream {
             return write_all_parts(&self.inner, parts, flags, waiting.dont);
         }
-        if flags.contains(MsgFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP.into());
-        }
         match parts {
-            [one] => Ok(self.inner.send_to(one, to, info, waiting.dont)?),
+            [one] => Ok(self.inner.send_to(one, to, info, (flags, waiting.dont))?),
             many => {
                 let joined: Vec<u8> = many.iter().flat_map(|part| part.iter().copied()).collect();
-                Ok(self.inner.send_to(&joined, to, info, waiting.dont)?)
+                Ok(self.inner.send_to(&joined, to, info, (flags, waiting.dont))?)
             }
         }
     }
@@ -242,7 +244,8 @@ impl Socket {
         let (flags, waiting) = split_flags(flags);
         let received = read_parts(&self.inner, parts, flags, waiting)?;
         let flags = received.flags.bits().cast_signed();
-        Ok(Message { len: received.len, from: received.from, flags, info: received.info })
+        let error = received.error.map(|(errno, from, kind)| (errno.code(), from, kind));
+        Ok(Message { len: received.len, from: received.from, flags, info: received.info, error })
     }
 
     fn receive(&self, buf: &mut [u8], flags: i32) -> Result<Received, Errno> {
@@ -297,7 +300,7 @@ impl Socket {
             self.inner.set_timeout(timeout_direction(name), timeval(value)?);
             return Ok(());
         }
-        let option = numbers::decode(self.inner.domain, level, name, value)?;
+        let option = numbers::decode(self.of(), level, name, value)?;
         Ok(self.inner.set_option(option)?)
     }
 
@@ -337,8 +340,18 @@ impl Socket {
                 (Type::Ping, Domain::Inet6) => IPPROTO_ICMPV6,
             }),
             (SOL_SOCKET, SO_SNDLOWAT) => number(1),
-            (IPPROTO_TCP, TCP_INFO) => Ok(super::tcp_info::encode(&self.tcp_info()?)),
-            _ => Ok(numbers::encode(inner.option(numbers::name(inner.domain, level, name)?)?)),
+            (IPPROTO_TCP, TCP_INFO) if inner.kind == Type::Stream => {
+                Ok(super::tcp_info::encode(&self.tcp_info()?))
+            }
+            _ => Ok(numbers::encode(inner.option(numbers::name(self.of(), level, name)?)?)),
+        }
+    }
+
+    fn of(&self) -> numbers::Of {
+        numbers::Of {
+            domain: self.inner.domain,
+            kind: self.inner.kind,
+            default_ttl: self.inner.default_ttl(),
         }
     }
 

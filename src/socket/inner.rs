@@ -8,9 +8,9 @@ use crate::host::{
     Domain, Host, MsgFlags, Opt, OptName, PacketInfo, Readiness, Received, Shutdown, SocketId, Type,
 };
 use crate::runtime::{Direction, On, Shard, Shared, Stack};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 
 /// Reads one option, or says `EINVAL` when the host answers with another.
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
     recv_lowat: AtomicU32,
+    /// Datagram that `MSG_MORE` has begun, with where it goes.
+    corked: Mutex<Option<(Option<SocketAddr>, PacketInfo, Vec<u8>)>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -93,6 +95,7 @@ impl Inner {
             recv_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
             recv_lowat: AtomicU32::new(1),
+            corked: Mutex::new(None),
         }
     }
 
@@ -223,8 +226,11 @@ impl Inner {
     /// Sends on a connected socket. A blocking call waits until everything is in the send buffer, as Linux does; what
     /// was taken before an error or a timeout counts, and the error is for the next call.
     pub fn send(&self, data: &[u8], flags: MsgFlags, dont_wait: bool) -> Result<usize, Errno> {
+        if self.kind != Type::Stream {
+            return self.send_to(data, None, PacketInfo::default(), (flags, dont_wait));
+        }
         let mut sent = 0;
-        let whole = self.kind == Type::Stream && !dont_wait && !self.is_nonblocking();
+        let whole = !dont_wait && !self.is_nonblocking();
         let finished = self.wait(Direction::Write, dont_wait, |host, now| {
             loop {
                 let gone = Readiness::ERROR | Readiness::HANGUP;
@@ -245,14 +251,48 @@ impl Inner {
         if finished.is_none() && sent == 0 { Err(Errno::EAGAIN) } else { Ok(sent) }
     }
 
+    /// Sends a datagram. With `MSG_MORE` it is kept, and what follows is joined to it.
     pub fn send_to(
+        &self,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        info: PacketInfo,
+        (flags, dont_wait): (MsgFlags, bool),
+    ) -> Result<usize, Errno> {
+        if flags.contains(MsgFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut corked = self.corked.lock().unwrap_or_else(PoisonError::into_inner);
+        if flags.contains(MsgFlags::MORE) || corked.is_some() {
+            let start = (to, info, Vec::new());
+            let (to, info, mut whole) = corked.take().unwrap_or(start);
+            whole.extend_from_slice(data);
+            // No datagram is longer than the length field of IP.
+            if whole.len() > usize::from(u16::MAX) {
+                return Err(Errno::EMSGSIZE);
+            }
+            if flags.contains(MsgFlags::MORE) {
+                *corked = Some((to, info, whole));
+                return Ok(data.len());
+            }
+            drop(corked);
+            return self.send_datagram(&whole, to, info, dont_wait).map(|_| data.len());
+        }
+        drop(corked);
+        self.send_datagram(data, to, info, dont_wait)
+    }
+
+    fn send_datagram(
         &self,
         data: &[u8],
         to: Option<SocketAddr>,
         info: PacketInfo,
         dont_wait: bool,
     ) -> Result<usize, Errno> {
-        let op = |host: &mut Host, now| not_yet(host.send_to(now, self.id, data, to, info));
+        let op = |host: &mut Host, now| {
+            let to = to.map(|to| somebody(host, self.id, to));
+            not_yet(host.send_to(now, self.id, data, to, info))
+        };
         self.wait(Direction::Write, dont_wait, op)?.ok_or(Errno::EAGAIN)
     }
 
@@ -289,7 +329,10 @@ impl Inner {
     }
 
     pub fn connect_until(&self, remote: Option<SocketAddr>, deadline: Option<Instant>) -> Result<(), Errno> {
-        let first = self.call(|host, now| host.connect(now, self.id, remote));
+        let first = self.call(|host, now| {
+            let remote = remote.map(|remote| somebody(host, self.id, remote));
+            host.connect(now, self.id, remote)
+        });
         match first {
             Err(Errno::EINPROGRESS | Errno::EALREADY) if !self.is_nonblocking() => {}
             result => return result,
@@ -363,10 +406,31 @@ impl Inner {
         Ok((code != 0).then_some(code))
     }
 
+    /// The TTL of a socket that sets none.
+    pub fn default_ttl(&self) -> u8 {
+        let ttl = self.shared.lock().host.config().ip_default_ttl;
+        u8::try_from(ttl).unwrap_or(u8::MAX)
+    }
+
     pub fn readiness(&self) -> Readiness {
         let ended = Readiness::ERROR | Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
         self.call(|host, _| Ok(host.readiness(self.id))).unwrap_or(ended)
     }
+}
+
+/// To send to the unspecified address is to send to oneself, as on Linux: to the address the socket is bound to, or to
+/// the loopback address.
+fn somebody(host: &Host, id: SocketId, remote: SocketAddr) -> SocketAddr {
+    if !remote.ip().is_unspecified() {
+        return remote;
+    }
+    let own = host.local_addr(id).map(|local| local.ip()).ok();
+    let own = own.filter(|ip| !ip.is_unspecified() && ip.is_ipv4() == remote.is_ipv4());
+    let loopback = match remote.ip() {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(own.unwrap_or(loopback), remote.port())
 }
 
 /// Did a pending connection attempt end?

@@ -1,7 +1,7 @@
 //! Socket options by Linux's numbers: what `getsockopt` and `setsockopt` take, between octets and [`Opt`].
 
 use crate::base::{Duration, Errno};
-use crate::host::{Domain, MtuDiscover, Opt, OptName};
+use crate::host::{Domain, MtuDiscover, Opt, OptName, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The numbers of the BSD calls, as on Linux.
@@ -30,9 +30,16 @@ use consts::*;
 enum Form {
     Flag(fn(bool) -> Opt),
     Number(fn(u32) -> Opt),
-    /// Octets of size, of which negative ones count as zero.
+    /// 0 to 255; -1 is the default.
     Octet(fn(u8) -> Opt),
+    /// Any number, of which the low eight bits count.
+    LowOctet(fn(u8) -> Opt),
+    /// 0 or 1, and nothing else.
+    Bit(fn(bool) -> Opt),
     Secs(fn(Duration) -> Opt),
+    DeferAccept,
+    Linger2,
+    NotSentLowat,
     Millis(fn(Duration) -> Opt),
     Linger,
     Name,
@@ -67,21 +74,21 @@ fn find(level: i32, name: i32) -> Option<(OptName, Form)> {
         (IPPROTO_TCP, TCP_KEEPINTVL) => (OptName::KeepIntvl, Secs(Opt::KeepIntvl)),
         (IPPROTO_TCP, TCP_KEEPCNT) => (OptName::KeepCnt, Number(Opt::KeepCnt)),
         (IPPROTO_TCP, TCP_SYNCNT) => (OptName::SynCnt, Number(Opt::SynCnt)),
-        (IPPROTO_TCP, TCP_LINGER2) => (OptName::Linger2, Secs(Opt::Linger2)),
-        (IPPROTO_TCP, TCP_DEFER_ACCEPT) => (OptName::DeferAccept, Secs(Opt::DeferAccept)),
+        (IPPROTO_TCP, TCP_LINGER2) => (OptName::Linger2, Form::Linger2),
+        (IPPROTO_TCP, TCP_DEFER_ACCEPT) => (OptName::DeferAccept, Form::DeferAccept),
         (IPPROTO_TCP, TCP_WINDOW_CLAMP) => (OptName::WindowClamp, Number(Opt::WindowClamp)),
         (IPPROTO_TCP, TCP_QUICKACK) => (OptName::QuickAck, Flag(Opt::QuickAck)),
         (IPPROTO_TCP, TCP_USER_TIMEOUT) => (OptName::UserTimeout, Millis(Opt::UserTimeout)),
         (IPPROTO_TCP, TCP_CONGESTION) => (OptName::Congestion, Name),
-        (IPPROTO_TCP, TCP_NOTSENT_LOWAT) => (OptName::NotSentLowat, Number(Opt::NotSentLowat)),
-        (IPPROTO_IP, IP_TOS) | (IPPROTO_IPV6, IPV6_TCLASS) => (OptName::Tos, Octet(Opt::Tos)),
+        (IPPROTO_TCP, TCP_NOTSENT_LOWAT) => (OptName::NotSentLowat, Form::NotSentLowat),
+        (IPPROTO_IP, IP_TOS) => (OptName::Tos, Form::LowOctet(Opt::Tos)),
+        (IPPROTO_IPV6, IPV6_TCLASS) => (OptName::Tos, Octet(Opt::Tos)),
         (IPPROTO_IP, IP_TTL) | (IPPROTO_IPV6, IPV6_UNICAST_HOPS) => (OptName::Ttl, Octet(Opt::Ttl)),
         (IPPROTO_IP, IP_MULTICAST_TTL) | (IPPROTO_IPV6, IPV6_MULTICAST_HOPS) => {
             (OptName::MulticastTtl, Octet(Opt::MulticastTtl))
         }
-        (IPPROTO_IP, IP_MULTICAST_LOOP) | (IPPROTO_IPV6, IPV6_MULTICAST_LOOP) => {
-            (OptName::MulticastLoop, Flag(Opt::MulticastLoop))
-        }
+        (IPPROTO_IP, IP_MULTICAST_LOOP) => (OptName::MulticastLoop, Flag(Opt::MulticastLoop)),
+        (IPPROTO_IPV6, IPV6_MULTICAST_LOOP) => (OptName::MulticastLoop, Form::Bit(Opt::MulticastLoop)),
         (IPPROTO_IP, IP_MTU_DISCOVER) | (IPPROTO_IPV6, IPV6_MTU_DISCOVER) => {
             (OptName::MtuDiscover, Form::MtuDiscover)
         }
@@ -110,12 +117,38 @@ fn find_action(level: i32, name: i32) -> Option<Form> {
     })
 }
 
-/// Is this a level that sockets of this family have?
-fn is_level(level: i32, domain: Domain) -> bool {
-    match level {
-        SOL_SOCKET | IPPROTO_TCP | IPPROTO_IP => true,
-        IPPROTO_IPV6 => domain == Domain::Inet6,
-        _ => false,
+/// The kind of socket an option is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Of {
+    pub domain: Domain,
+    pub kind: Type,
+    /// What a TTL of -1 asks for.
+    pub default_ttl: u8,
+}
+
+impl Of {
+    /// Does a socket of this kind have options of this level?
+    fn has(self, level: i32) -> bool {
+        match level {
+            SOL_SOCKET | IPPROTO_IP => true,
+            IPPROTO_TCP => self.kind == Type::Stream,
+            IPPROTO_IPV6 => self.domain == Domain::Inet6,
+            _ => false,
+        }
+    }
+
+    /// Groups are for datagrams.
+    fn refuses_groups(self, level: i32, name: i32) -> Option<Errno> {
+        if self.kind != Type::Stream {
+            return None;
+        }
+        match (level, name) {
+            (IPPROTO_IP, IP_MULTICAST_TTL) => Some(Errno::EINVAL),
+            (IPPROTO_IPV6, IPV6_MULTICAST_HOPS) => Some(Errno::ENOPROTOOPT),
+            (IPPROTO_IP, IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP)
+            | (IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP | IPV6_DROP_MEMBERSHIP) => Some(Errno::EPROTO),
+            _ => None,
+        }
     }
 }
 
@@ -128,14 +161,39 @@ fn int(value: &[u8]) -> Result<i32, Errno> {
 ///
 /// # Errors
 /// `ENOPROTOOPT` for an option that does not exist, `EINVAL` for octets that are no value of it.
-pub(crate) fn decode(domain: Domain, level: i32, name: i32, value: &[u8]) -> Result<Opt, Errno> {
+pub(crate) fn decode(of: Of, level: i32, name: i32, value: &[u8]) -> Result<Opt, Errno> {
     let known = find(level, name).map(|(_, form)| form).or_else(|| find_action(level, name));
-    let form = known.filter(|_| is_level(level, domain)).ok_or(Errno::ENOPROTOOPT)?;
+    let form = known.filter(|_| of.has(level)).ok_or(Errno::ENOPROTOOPT)?;
+    if let Some(errno) = of.refuses_groups(level, name) {
+        return Err(errno);
+    }
     Ok(match form {
         Form::Flag(make) => make(int_or_octet(level, value)? != 0),
         Form::Number(make) => make(u32::try_from(int(value)?).map_err(|_| Errno::EINVAL)?),
-        // -1 asks for the default, which is what a fresh socket has.
-        Form::Octet(make) => make(u8::try_from(int_or_octet(level, value)?).map_err(|_| Errno::EINVAL)?),
+        Form::Octet(make) => match (int_or_octet(level, value)?, name) {
+            (-1, IP_TTL | IPV6_UNICAST_HOPS) => make(of.default_ttl),
+            (-1, IP_MULTICAST_TTL | IPV6_MULTICAST_HOPS) => make(1),
+            (-1, _) => make(0),
+            (number, _) => make(u8::try_from(number).map_err(|_| Errno::EINVAL)?),
+        },
+        Form::LowOctet(make) => make(int_or_octet(level, value)?.to_le_bytes()[0]),
+        Form::Bit(make) => match int(value)? {
+            0 => make(false),
+            1 => make(true),
+            _ => return Err(Errno::EINVAL),
+        },
+        Form::DeferAccept => Opt::DeferAccept(deferral(unsigned(value)?)),
+        // As Linux: 0 is the default, a negative number no time at all.
+        Form::Linger2 => Opt::Linger2(match int(value)? {
+            ..0 => Duration::ZERO,
+            0 => LINGER2,
+            secs => Duration::from_secs(u64::from(secs.unsigned_abs())),
+        }),
+        // As Linux: 0 is no limit.
+        Form::NotSentLowat => Opt::NotSentLowat(match int(value)?.cast_unsigned() {
+            0 => u32::MAX,
+            octets => octets,
+        }),
         Form::Secs(make) => make(Duration::from_secs(unsigned(value)?)),
         Form::Millis(make) => make(Duration::from_millis(unsigned(value)?)),
         Form::Linger => {
@@ -143,6 +201,7 @@ pub(crate) fn decode(domain: Domain, level: i32, name: i32, value: &[u8]) -> Res
             let secs = unsigned(value.get(4..).ok_or(Errno::EINVAL)?)?;
             Opt::Linger(on.then_some(Duration::from_secs(secs)))
         }
+        Form::Name if value.is_empty() => return Err(Errno::EINVAL),
         Form::Name => {
             let text = value.split(|octet| *octet == 0).next().unwrap_or_default();
             Opt::Congestion(String::from_utf8_lossy(text).into_owned())
@@ -178,13 +237,27 @@ fn int_or_octet(level: i32, value: &[u8]) -> Result<i32, Errno> {
     }
 }
 
+/// The default of `TCP_LINGER2`.
+const LINGER2: Duration = Duration::from_secs(60);
+
+/// `TCP_DEFER_ACCEPT` counts retransmissions of the SYN-ACK: the time is rounded up to 1, 3, 7, 15, … seconds, with
+/// steps of at most two minutes.
+fn deferral(secs: u64) -> Duration {
+    let (mut time, mut step) = (0, 1u64);
+    while time < secs {
+        time += step;
+        step = (step * 2).min(120);
+    }
+    Duration::from_secs(time)
+}
+
 /// The option that `getsockopt(level, name)` asks for.
 ///
 /// # Errors
-/// `ENOPROTOOPT` for an option that does not exist.
-pub(crate) fn name(domain: Domain, level: i32, name: i32) -> Result<OptName, Errno> {
-    if !is_level(level, domain) {
-        return Err(if level == IPPROTO_IPV6 { Errno::ENOPROTOOPT } else { Errno::EOPNOTSUPP });
+/// `ENOPROTOOPT` for an option that does not exist, `EOPNOTSUPP` for a level that this kind of socket does not have.
+pub(crate) fn name(of: Of, level: i32, name: i32) -> Result<OptName, Errno> {
+    if !of.has(level) {
+        return Err(Errno::EOPNOTSUPP);
     }
     find(level, name).map(|(name, _)| name).ok_or(Errno::ENOPROTOOPT)
 }
@@ -216,9 +289,11 @@ pub(crate) fn encode(option: Opt) -> Vec<u8> {
         | Opt::KeepCnt(n)
         | Opt::SynCnt(n)
         | Opt::WindowClamp(n)
-        | Opt::NotSentLowat(n)
         | Opt::Mtu(n) => u64::from(n),
         Opt::Tos(n) | Opt::Ttl(n) | Opt::MulticastTtl(n) => u64::from(n),
+        Opt::NotSentLowat(u32::MAX) => 0,
+        Opt::NotSentLowat(n) => u64::from(n),
+        Opt::Linger2(Duration::ZERO) => u64::from(u32::MAX),
         Opt::KeepIdle(time) | Opt::KeepIntvl(time) | Opt::Linger2(time) | Opt::DeferAccept(time) => {
             time.as_secs()
         }
@@ -250,28 +325,31 @@ pub(crate) fn encode(option: Opt) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    const TCP: Of = Of { domain: Domain::Inet, kind: Type::Stream, default_ttl: 64 };
+    const UDP: Of = Of { kind: Type::Dgram, ..TCP };
+
     #[test]
     fn values_have_linuxs_form() {
         let linger = [1i32, 5].map(i32::to_ne_bytes).concat();
-        let option = decode(Domain::Inet, SOL_SOCKET, SO_LINGER, &linger).expect("linger");
+        let option = decode(TCP, SOL_SOCKET, SO_LINGER, &linger).expect("linger");
         assert_eq!(option, Opt::Linger(Some(Duration::from_secs(5))));
         assert_eq!(encode(option), linger);
-        let option = decode(Domain::Inet, IPPROTO_TCP, TCP_USER_TIMEOUT, &1500i32.to_ne_bytes());
+        let option = decode(TCP, IPPROTO_TCP, TCP_USER_TIMEOUT, &1500i32.to_ne_bytes());
         assert_eq!(option, Ok(Opt::UserTimeout(Duration::from_millis(1500))));
-        assert_eq!(decode(Domain::Inet, IPPROTO_IP, IP_TTL, &[7]), Ok(Opt::Ttl(7)));
+        assert_eq!(decode(TCP, IPPROTO_IP, IP_TTL, &[7]), Ok(Opt::Ttl(7)));
         assert_eq!(encode(Opt::Congestion("reno".into())).len(), 16);
         let group = [[224, 0, 0, 9], [0; 4]].concat();
-        let joined = decode(Domain::Inet, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group);
+        let joined = decode(UDP, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group);
         assert_eq!(joined, Ok(Opt::AddMembership(Ipv4Addr::new(224, 0, 0, 9).into())));
     }
 
     #[test]
     fn wrong_options_get_linuxs_errors() {
         let one = 1i32.to_ne_bytes();
-        assert_eq!(decode(Domain::Inet, SOL_SOCKET, 9999, &one), Err(Errno::ENOPROTOOPT));
-        assert_eq!(decode(Domain::Inet, SOL_SOCKET, SO_ERROR, &one), Err(Errno::ENOPROTOOPT));
-        assert_eq!(decode(Domain::Inet, SOL_SOCKET, SO_KEEPALIVE, &[1]), Err(Errno::EINVAL));
-        assert_eq!(decode(Domain::Inet, IPPROTO_IPV6, IPV6_V6ONLY, &one), Err(Errno::ENOPROTOOPT));
-        assert_eq!(name(Domain::Inet, 12345, 1), Err(Errno::EOPNOTSUPP));
+        assert_eq!(decode(TCP, SOL_SOCKET, 9999, &one), Err(Errno::ENOPROTOOPT));
+        assert_eq!(decode(TCP, SOL_SOCKET, SO_ERROR, &one), Err(Errno::ENOPROTOOPT));
+        assert_eq!(decode(TCP, SOL_SOCKET, SO_KEEPALIVE, &[1]), Err(Errno::EINVAL));
+        assert_eq!(decode(TCP, IPPROTO_IPV6, IPV6_V6ONLY, &one), Err(Errno::ENOPROTOOPT));
+        assert_eq!(name(TCP, 12345, 1), Err(Errno::EOPNOTSUPP));
     }
 }

@@ -104,7 +104,7 @@ impl UdpSocket {
         let addr = addr.to_socket_addrs(&stack)?.into_iter().next();
         let addr =
             addr.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"))?;
-        Ok(self.inner.send_to(data, Some(addr), info, false)?)
+        Ok(self.inner.send_to(data, Some(addr), info, (MsgFlags::empty(), false))?)
     }
 
     /// Sends a datagram to the connected peer.

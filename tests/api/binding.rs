@@ -5,7 +5,12 @@ use std::net::SocketAddr;
 use tunstack::socket::consts::*;
 
 /// A second socket wants the port of a first one.
-fn second(world: &World, first: (&str, i32, &[i32]), then: (&str, i32, &[i32]), listens: bool) -> std::io::Result<()> {
+fn second(
+    world: &World,
+    first: (&str, i32, &[i32]),
+    then: (&str, i32, &[i32]),
+    listens: bool,
+) -> std::io::Result<()> {
     let make = |(at, kind, options): (&str, i32, &[i32]), port: u16| -> std::io::Result<Sock> {
         let mut name: SocketAddr = addr(at);
         name.set_port(port);

@@ -112,7 +112,8 @@ impl KernelSocket {
 
     pub fn disconnect(&self) -> io::Result<()> {
         let (address, _) = empty();
-        check(unsafe { libc::connect(self.fd(), &raw const address.any, size_of::<sockaddr>() as _) }).map(drop)
+        check(unsafe { libc::connect(self.fd(), &raw const address.any, size_of::<sockaddr>() as _) })
+            .map(drop)
     }
 
     pub fn send(&self, data: &[u8], flags: i32) -> io::Result<usize> {
@@ -143,7 +144,8 @@ impl KernelSocket {
 
     /// `recvmsg(2)` into two pieces: octets received and the message's flags.
     pub fn recvmsg(&self, parts: [&mut [u8]; 2], flags: i32) -> io::Result<(usize, i32)> {
-        let mut iov = parts.map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+        let mut iov =
+            parts.map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = iov.as_mut_ptr();
         message.msg_iovlen = iov.len() as _;

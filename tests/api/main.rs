@@ -1,7 +1,6 @@
 //! The socket interface: every behaviour runs twice, over the kernel's loopback and over the stack's, and must look the
 //! same, except where `docs/differences-from-linux.md` says how it differs and why.
 
-
 /// Makes a test of each behaviour.
 macro_rules! behaviours {
     ($($name:ident: |$world:ident, $log:ident| $body:block)*) => {
@@ -59,7 +58,11 @@ fn judge(name: &str, linux: &str, here: &str) {
         None => assert_eq!(here, linux, "{name}: left is the stack, right is Linux"),
         Some((then, now)) => {
             assert_ne!(here, linux, "{name} is listed as a difference and is none");
-            assert_eq!((linux, here), (then.as_str(), now.as_str()), "{name}: not the difference that is listed");
+            assert_eq!(
+                (linux, here),
+                (then.as_str(), now.as_str()),
+                "{name}: not the difference that is listed"
+            );
         }
     }
 }

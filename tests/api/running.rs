@@ -381,7 +381,10 @@ fn a_poller_reports_level_edge_and_once() {
         events.iter().map(|event| event.token).collect::<Vec<_>>()
     };
     poller.add(&server, 1, Readiness::READABLE, Trigger::Level).expect("add");
-    assert_eq!(poller.add(&server, 2, Readiness::READABLE, Trigger::Level).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        poller.add(&server, 2, Readiness::READABLE, Trigger::Level).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
     assert_eq!(look(), []);
     (&client).write_all(b"ab").expect("write");
     assert_eq!((look(), look()), (vec![1], vec![1]));
@@ -412,7 +415,8 @@ fn an_event_loop_of_somebody_elses_drives() {
     let reactor = other.reactor().expect("reactor");
     assert_eq!(other.reactor().map(drop).unwrap_err().kind(), ErrorKind::ResourceBusy);
     // Nobody turns: nobody answers.
-    let nobody = TcpStream::connect_timeout(&one, &"10.0.0.2:7".parse().expect("addr"), Duration::from_millis(40));
+    let nobody =
+        TcpStream::connect_timeout(&one, &"10.0.0.2:7".parse().expect("addr"), Duration::from_millis(40));
     assert_eq!(nobody.unwrap_err().kind(), ErrorKind::TimedOut);
     let client = std::thread::spawn(move || {
         let mut stream = TcpStream::connect(&one, "10.0.0.2:7").expect("connect");

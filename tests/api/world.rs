@@ -128,9 +128,16 @@ impl Sock {
                 fds[0].revents
             }
         };
-        let names =
-            [(POLLIN, "IN"), (POLLOUT, "OUT"), (POLLPRI, "PRI"), (POLLERR, "ERR"), (POLLHUP, "HUP"), (POLLRDHUP, "RDHUP")];
-        let words: Vec<&str> = names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+        let names = [
+            (POLLIN, "IN"),
+            (POLLOUT, "OUT"),
+            (POLLPRI, "PRI"),
+            (POLLERR, "ERR"),
+            (POLLHUP, "HUP"),
+            (POLLRDHUP, "RDHUP"),
+        ];
+        let words: Vec<&str> =
+            names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
         if words.is_empty() { "nothing".to_owned() } else { words.join("+") }
     }
 

@@ -375,7 +375,7 @@ impl Socket {
     /// What `poll` says.
     pub fn readiness(&self) -> Readiness {
         let mut ready = Readiness::WRITABLE;
-        ready.set(Readiness::READABLE, !self.queue.is_empty() || self.shut_read || self.error.is_some());
+        ready.set(Readiness::READABLE, !self.queue.is_empty() || self.shut_read);
         ready.set(Readiness::ERROR, self.error.is_some() || !self.errors.is_empty());
         ready.set(Readiness::READ_HANGUP, self.shut_read);
         ready.set(Readiness::HANGUP, self.shut_read && self.shut_write);
