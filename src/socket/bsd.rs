@@ -1,7 +1,7 @@
 //! The BSD socket calls, with Linux's numbers for families, types, flags and options.
 
 use super::consts::*;
-use super::inner::{Inner, Waiting};
+use super::inner::{Inner, Waiting, read_option};
 use super::{TcpListener, TcpStream, UdpSocket, numbers, read_parts, write_all_parts};
 use crate::base::{Duration, Errno};
 use crate::host::{Domain, MsgFlags, PacketInfo, Received, Shutdown, TcpInfo, Type};
@@ -162,12 +162,24 @@ impl Socket {
     /// `EINPROGRESS` when it goes on (after the send timeout, too), `EALREADY`, `EISCONN`, `ECONNREFUSED`, `ETIMEDOUT`,
     /// `ENETUNREACH`, `EADDRNOTAVAIL`, `EAFNOSUPPORT`.
     pub fn connect(&self, remote: SocketAddr) -> io::Result<()> {
-        Ok(self.inner.connect(Some(remote))?)
+        Ok(self.inner.connect(Some(self.of_family(remote)?))?)
+    }
+
+    /// An IPv4 address on an IPv6 socket: as on Linux, connections refuse it and datagrams take it.
+    fn of_family(&self, remote: SocketAddr) -> Result<SocketAddr, Errno> {
+        match (self.inner.domain, self.inner.kind, remote) {
+            (Domain::Inet6, Type::Stream, SocketAddr::V4(_)) => Err(Errno::EINVAL),
+            (Domain::Inet6, Type::Dgram | Type::Ping, SocketAddr::V4(v4)) => {
+                Ok(SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()))
+            }
+            (Domain::Inet | Domain::Inet6, _, _) => Ok(remote),
+        }
     }
 
     /// Like [`connect`](Socket::connect), with the error's number instead of an error: 0 when it is connected.
     pub fn connect_ex(&self, remote: SocketAddr) -> i32 {
-        self.inner.connect(Some(remote)).map_or_else(Errno::code, |()| 0)
+        let connected = self.of_family(remote).and_then(|remote| self.inner.connect(Some(remote)));
+        connected.map_or_else(Errno::code, |()| 0)
     }
 
     /// `connect(2)` to `AF_UNSPEC`: the socket has no peer any more.
@@ -365,12 +377,22 @@ impl Socket {
         Ok(i32::from_ne_bytes(*octets))
     }
 
-    /// The connection at this moment.
+    /// The connection at this moment; before and after it, little more than the state.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for other sockets than TCP's.
     pub fn tcp_info(&self) -> io::Result<TcpInfo> {
-        Ok(self.inner.call(|host, now| host.tcp_info(now, self.inner.id))?)
+        let inner = &self.inner;
+        if inner.kind != Type::Stream {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        match inner.call(|host, now| host.tcp_info(now, inner.id)) {
+            Err(Errno::ENOTCONN) => {
+                let listens: Result<bool, Errno> = read_option!(inner, AcceptConn);
+                Ok(TcpInfo { state: if listens? { "LISTEN" } else { "CLOSED" }, ..TcpInfo::default() })
+            }
+            info => Ok(info?),
+        }
     }
 
     /// May calls wait? (`O_NONBLOCK` off.)

@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub kind: Type,
     nonblocking: AtomicBool,
     closed: AtomicBool,
+    /// Did a connection attempt begin whose outcome was not seen yet?
+    connecting: AtomicBool,
     /// Nanoseconds; 0: for ever.
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
@@ -92,6 +94,7 @@ impl Inner {
             kind,
             nonblocking: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            connecting: AtomicBool::new(false),
             recv_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
             recv_lowat: AtomicU32::new(1),
@@ -168,29 +171,36 @@ impl Inner {
     // --- receiving -----------------------------------------------------------------------------------------------
 
     pub fn recv(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
-        // POSIX has no waiting for urgent data, and an empty buffer is full at once.
         let stream = self.kind == Type::Stream;
-        if stream && (flags.contains(MsgFlags::OOB) || buf.is_empty()) {
-            let result = self.call(|host, now| host.recv(now, self.id, buf, flags));
-            return match result {
-                Err(Errno::EAGAIN) if buf.is_empty() => Ok(Received::default()),
-                result => result,
-            };
+        // There is no waiting for urgent data.
+        if stream && flags.contains(MsgFlags::OOB) {
+            return self.call(|host, now| host.recv(now, self.id, buf, flags));
         }
         let lowat = usize::try_from(self.recv_lowat.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let target = if waiting.all { buf.len() } else { lowat.min(buf.len()) };
+        let lowat = lowat.min(buf.len());
+        let target = if waiting.all { buf.len() } else { lowat };
         if stream && target > 1 && !waiting.dont && !self.is_nonblocking() {
-            return self.recv_until(buf, flags, target);
+            return self.recv_until(buf, flags, (lowat, target));
         }
         let op = |host: &mut Host, now| not_yet(host.recv(now, self.id, buf, flags));
         self.wait(Direction::Read, waiting.dont, op)?.ok_or(Errno::EAGAIN)
     }
 
-    /// Receives until at least `target` octets are there, the stream ends or the wait takes too long.
-    fn recv_until(&self, buf: &mut [u8], flags: MsgFlags, target: usize) -> Result<Received, Errno> {
+    /// Receives until at least `target` octets are there, the stream ends or the wait takes too long. Below the low water
+    /// mark nothing is taken, for the host does not tell what arrives there.
+    fn recv_until(
+        &self,
+        buf: &mut [u8],
+        flags: MsgFlags,
+        (lowat, target): (usize, usize),
+    ) -> Result<Received, Errno> {
         let mut got = Received::default();
         let peek = flags.contains(MsgFlags::PEEK);
+        let ready = Readiness::READABLE | Readiness::ERROR | Readiness::HANGUP | Readiness::READ_HANGUP;
         let finished = self.wait(Direction::Read, false, |host, now| {
+            if lowat > 1 && !host.readiness(self.id).intersects(ready) {
+                return Ok(None);
+            }
             loop {
                 // An error that comes after data is for the next call.
                 if got.len > 0 && host.readiness(self.id).contains(Readiness::ERROR) {
@@ -217,7 +227,8 @@ impl Inner {
         match finished {
             Some(got) => Ok(got),
             None if got.len > 0 => Ok(got),
-            None => Err(Errno::EAGAIN),
+            // Too late to wait for more: what is there counts.
+            None => self.call(|host, now| host.recv(now, self.id, buf, flags)),
         }
     }
 
@@ -232,6 +243,9 @@ impl Inner {
         let mut sent = 0;
         let whole = !dont_wait && !self.is_nonblocking();
         let finished = self.wait(Direction::Write, dont_wait, |host, now| {
+            if self.still_connects(host) {
+                return Ok(None);
+            }
             loop {
                 let gone = Readiness::ERROR | Readiness::HANGUP;
                 if sent > 0 && host.readiness(self.id).intersects(gone) {
@@ -249,6 +263,15 @@ impl Inner {
             }
         })?;
         if finished.is_none() && sent == 0 { Err(Errno::EAGAIN) } else { Ok(sent) }
+    }
+
+    /// RFC 9293 §3.10.2 would queue what is sent during the handshake; Linux lets the caller wait, and poll agrees.
+    fn still_connects(&self, host: &Host) -> bool {
+        let over = Readiness::WRITABLE | Readiness::ERROR | Readiness::HANGUP;
+        if self.connecting.load(Ordering::Relaxed) && host.readiness(self.id).intersects(over) {
+            self.connecting.store(false, Ordering::Relaxed);
+        }
+        self.connecting.load(Ordering::Relaxed)
     }
 
     /// Sends a datagram. With `MSG_MORE` it is kept, and what follows is joined to it.
@@ -333,6 +356,8 @@ impl Inner {
             let remote = remote.map(|remote| somebody(host, self.id, remote));
             host.connect(now, self.id, remote)
         });
+        let goes_on = matches!(first, Err(Errno::EINPROGRESS | Errno::EALREADY));
+        self.connecting.store(goes_on, Ordering::Relaxed);
         match first {
             Err(Errno::EINPROGRESS | Errno::EALREADY) if !self.is_nonblocking() => {}
             result => return result,
@@ -433,18 +458,13 @@ fn somebody(host: &Host, id: SocketId, remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(own.unwrap_or(loopback), remote.port())
 }
 
-/// Did a pending connection attempt end?
+/// Did a pending connection attempt end? Asking for it again tells, once.
 fn connected(
     host: &mut Host,
     now: Instant,
     id: SocketId,
     remote: Option<SocketAddr>,
 ) -> Result<Option<()>, Errno> {
-    if let Opt::Error(code) = host.option(id, OptName::Error)?
-        && let Some(&errno) = Errno::ALL.iter().find(|errno| errno.code() == code)
-    {
-        return Err(errno);
-    }
     match host.connect(now, id, remote) {
         Ok(()) | Err(Errno::EISCONN) => Ok(Some(())),
         Err(Errno::EALREADY | Errno::EINPROGRESS) => Ok(None),

@@ -2,7 +2,7 @@
 
 use crate::host::TcpInfo;
 
-/// Linux's numbers of the states.
+/// Linux's numbers of the states. To Linux a socket whose connection is in TIME-WAIT is a closed one.
 fn state_number(name: &str) -> u8 {
     const STATES: [&str; 11] = [
         "ESTABLISHED",
@@ -10,7 +10,7 @@ fn state_number(name: &str) -> u8 {
         "SYN-RECEIVED",
         "FIN-WAIT-1",
         "FIN-WAIT-2",
-        "TIME-WAIT",
+        "(TIME-WAIT)",
         "CLOSED",
         "CLOSE-WAIT",
         "LAST-ACK",

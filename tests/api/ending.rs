@@ -87,10 +87,7 @@ behaviours! {
     }
     shutdown_wakes_a_sender: |world, log| {
         let (client, _server) = world.pair();
-        client.setblocking(false);
-        while client.send(&[0; 100_000], 0).is_ok() {}
-        while client.send(&[0; 1], 0).is_ok() {}
-        client.setblocking(true);
+        client.fill();
         let other = client.dup();
         let waiting = std::thread::spawn(move || other.send(b"x", 0));
         std::thread::sleep(WHILE);
@@ -197,9 +194,7 @@ behaviours! {
     }
     linger_gives_up: |world, log| {
         let (client, _server) = world.pair();
-        client.setblocking(false);
-        while client.send(&[0; 100_000], 0).is_ok() {}
-        client.setblocking(true);
+        client.fill();
         client.set_linger(true, 1);
         let start = Instant::now();
         drop(client);

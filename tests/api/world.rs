@@ -151,6 +151,21 @@ impl Sock {
         assert_ne!(self.poll(POLLIN, SOON), "nothing", "input must come");
     }
 
+    /// Sends until nothing more is taken, and nothing moves on any more.
+    pub fn fill(&self) {
+        self.setblocking(false);
+        let mut idle = 0;
+        while idle < 3 {
+            if self.send(&[0; 100_000], 0).is_ok() || self.send(&[0; 1], 0).is_ok() {
+                idle = 0;
+            } else {
+                idle += 1;
+                std::thread::sleep(WHILE);
+            }
+        }
+        self.setblocking(true);
+    }
+
     pub fn set_timeout(&self, name: i32, millis: u64) {
         let time = [millis / 1000, millis % 1000 * 1000].map(u64::to_ne_bytes).concat();
         self.setsockopt(SOL_SOCKET, name, &time).expect("timeout");
