@@ -74,20 +74,22 @@ impl Client {
     /// # Errors
     /// When the capture could not be written.
     pub fn finish(self) -> Outcome {
-        settle(&self.running.stack, SETTLE);
+        settle(&self.running.stack, SETTLE, is_closing);
         self.running.finish()
     }
 }
 
-/// Waits until every connection is closed, at most for `limit`. TIME-WAIT is closed enough.
-pub fn settle(stack: &Stack, limit: Duration) {
+/// Waits until no socket is in a state of this kind, at most for `limit`.
+pub fn settle(stack: &Stack, limit: Duration, unfinished: fn(&str) -> bool) {
     let until = Instant::now() + limit;
-    let is_closing = |state: &str| {
-        matches!(state, "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK" | "SYN-RECEIVED" | "CLOSE-WAIT")
-    };
-    while Instant::now() < until && stack.sockets().iter().any(|socket| is_closing(socket.state)) {
+    while Instant::now() < until && stack.sockets().iter().any(|socket| unfinished(socket.state)) {
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Is a connection in this state on its way to be closed? TIME-WAIT is closed enough.
+pub fn is_closing(state: &str) -> bool {
+    matches!(state, "FIN-WAIT-1" | "FIN-WAIT-2" | "CLOSING" | "LAST-ACK" | "SYN-RECEIVED" | "CLOSE-WAIT")
 }
 
 /// The addresses of a host with a port, best first.

@@ -7,7 +7,7 @@ mod sim;
 pub(super) use client::find;
 
 use super::cli;
-use super::client::settle;
+use super::client::{is_closing, settle};
 use super::device::{self, LadderTo, Running};
 use super::failure::{Doing as _, Failure, Outcome};
 use super::serve::Server;
@@ -59,7 +59,7 @@ fn show(options: &cli::Demo, privilege: Privilege, running: Running) -> Outcome 
     introduce(options, privilege, &running);
     hold(options, "Enter starts the client: ");
     let result = client::run(options, &running);
-    settle(&running.stack, SETTLE);
+    settle(&running.stack, SETTLE, |state| state == "ESTABLISHED" || is_closing(state));
     hold(options, "Enter ends the demo: ");
     stop.stop();
     // The server only fails when the stack ends, and then its client failed too.
@@ -94,13 +94,14 @@ fn say(options: &cli::Demo, line: std::fmt::Arguments<'_>) {
     if device::captures_to_output(&options.device) {
         eprintln!("{line}");
     } else {
-        println!("{line}");
+        outln!("{line}");
     }
 }
 
 fn hold(options: &cli::Demo, prompt: &str) {
     if options.wait {
         eprint!("{prompt}");
+        let _ = io::Write::flush(&mut io::stderr());
         let _ = io::stdin().read_line(&mut String::new());
     }
 }

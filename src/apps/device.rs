@@ -104,12 +104,12 @@ pub fn print_plan(options: &cli::Device) -> Outcome {
     let setup = setup(options)?;
     let name = setup.name.clone().unwrap_or_default();
     if options.tun.is_some() && exists(&name)? {
-        println!("# {name} exists: tunstack attaches to it and configures nothing");
+        outln!("# {name} exists: tunstack attaches to it and configures nothing");
         return Ok(());
     }
     let plan = setup.plan();
-    print!("{plan}");
-    println!("# at the end: {}", plan.undo());
+    out!("{plan}");
+    outln!("# at the end: {}", plan.undo());
     Ok(())
 }
 

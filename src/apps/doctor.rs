@@ -3,7 +3,7 @@
 use super::cli;
 use super::demo::find;
 use super::device;
-use super::failure::{Failure, Outcome};
+use super::failure::{Failure, Outcome, plain};
 use crate::base::Cidr;
 use crate::link::netns::{self, Privilege};
 use crate::link::{Device, LinkError, Setup, check_addresses, check_node, check_right, exists};
@@ -38,14 +38,14 @@ pub fn run(options: &cli::Doctor) -> Outcome {
     let setup = device::setup(&options.device)?;
     let mut missing = 0;
     let mut section = |title: &str, findings: Vec<Finding>| {
-        println!("{title}");
+        outln!("{title}");
         for finding in findings {
             match finding {
-                Finding::Ok(text) => println!("  OK    {text}"),
-                Finding::Hint(text) => println!("  --    {text}"),
+                Finding::Ok(text) => outln!("  OK    {text}"),
+                Finding::Hint(text) => outln!("  --    {text}"),
                 Finding::Missing(text) => {
                     missing += 1;
-                    println!("  MEND  {text}");
+                    outln!("  MEND  {text}");
                 }
             }
         }
@@ -81,7 +81,7 @@ fn here(options: &cli::Device, setup: &Setup) -> Vec<Finding> {
                 .push(Finding::Ok(format!("{name} {what}, is up and has a route to the stack, MTU {mtu}")));
             findings.push(path_mtu(mtu));
         }
-        Err(error) => findings.push(Finding::Missing(error.to_string())),
+        Err(error) => findings.push(Finding::Missing(plain(&error))),
     }
     findings
 }
@@ -92,14 +92,14 @@ fn private() -> Vec<Finding> {
         Ok(Privilege::UserNamespace) => {
             Finding::Ok("private namespaces can be made, without any right".to_owned())
         }
-        Err(error) => Finding::Hint(error.to_string()),
+        Err(error) => Finding::Hint(plain(&error)),
     }]
 }
 
 fn told(result: Result<(), LinkError>, fine: &str) -> Finding {
     match result {
         Ok(()) => Finding::Ok(fine.to_owned()),
-        Err(error) => Finding::Missing(error.to_string()),
+        Err(error) => Finding::Missing(plain(&error)),
     }
 }
 

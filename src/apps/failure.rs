@@ -58,7 +58,7 @@ impl From<LinkError> for Failure {
                 | LinkError::NoRight
                 | LinkError::NoNamespace { .. }
         );
-        Failure { rights, ..Failure::input(error) }
+        Failure { rights, ..Failure::input(plain(&error)) }
     }
 }
 
@@ -74,13 +74,13 @@ impl<T> Doing<T> for io::Result<T> {
     }
 }
 
-/// The text of an error without the number that the standard library appends.
-pub fn plain(error: &io::Error) -> String {
+/// The text of an error without the numbers that the standard library appends, as "(os error 13)".
+pub fn plain(error: &impl fmt::Display) -> String {
     let text = error.to_string();
-    match (error.raw_os_error(), text.rfind(" (os error ")) {
-        (Some(_), Some(end)) => text[..end].to_owned(),
-        _ => text,
-    }
+    let mut parts = text.split(" (os error ");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| plain.push_str(part.split_once(')').map_or(part, |(_, rest)| rest)));
+    plain
 }
 
 /// A clap error as one sentence.

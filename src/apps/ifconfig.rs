@@ -14,11 +14,11 @@ pub fn run(options: &cli::Ifconfig) -> Outcome {
     let stack = &running.stack;
     let (v4, v6) = stack.gateways();
     let gateways: Vec<IpAddr> = [v4, v6].into_iter().flatten().collect();
-    print!("{}", interface_text(&running.interface, stack.link().mtu, &running.setup.stack, &gateways));
+    out!("{}", interface_text(&running.interface, stack.link().mtu, &running.setup.stack, &gateways));
     for peer in &running.setup.kernel {
-        println!("        kernel's side {peer}");
+        outln!("        kernel's side {peer}");
     }
-    print!(
+    out!(
         "{}",
         interface_text(
             "lo",
@@ -27,7 +27,7 @@ pub fn run(options: &cli::Ifconfig) -> Outcome {
             &[]
         )
     );
-    print!("{}", counters_text(&stack.counters(), options.all));
+    out!("{}", counters_text(&stack.counters(), options.all));
     running.finish()
 }
 

@@ -1,5 +1,15 @@
 //! The application layer: sample programs and the commands of the binary.
 
+/// `print!` for commands: when nobody reads any more, the command ends in silence.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::apps::print(format_args!($($text)*)) };
+}
+/// `println!` likewise.
+macro_rules! outln {
+    () => { out!("\n") };
+    ($($text:tt)*) => { out!("{}\n", format_args!($($text)*)) };
+}
+
 pub mod chat;
 mod cli;
 mod client;
@@ -40,6 +50,16 @@ pub fn main() -> ExitCode {
     match run(&command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
+    }
+}
+
+/// Writes to standard output, and ends the process when that is a pipe without a reader.
+fn print(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let mut output = std::io::stdout().lock();
+    if output.write_fmt(text).and_then(|()| output.flush()).is_err() {
+        // As SIGPIPE would: 128 + 13.
+        std::process::exit(141);
     }
 }
 

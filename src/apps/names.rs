@@ -24,7 +24,7 @@ pub fn run_resolve(options: &cli::Resolve) -> Outcome {
 fn show(netdb: &Netdb, name: &str) -> Result<(), String> {
     if let Ok(address) = name.parse::<IpAddr>() {
         let host = netdb.gethostbyaddr(address).map_err(|error| format!("{address}: {error}"))?;
-        println!("{address} is {}{}", host.name, aliases(&host.aliases));
+        outln!("{address} is {}{}", host.name, aliases(&host.aliases));
         return Ok(());
     }
     let hints = Hints { flags: AiFlags::CANONNAME, socktype: Some(SockType::Stream), ..Hints::default() };
@@ -32,10 +32,10 @@ fn show(netdb: &Netdb, name: &str) -> Result<(), String> {
     let canonical =
         found.first().and_then(|info| info.canonname.clone()).filter(|canonical| canonical != name);
     match canonical {
-        Some(canonical) => println!("{name} is {canonical}"),
-        None => println!("{name}"),
+        Some(canonical) => outln!("{name} is {canonical}"),
+        None => outln!("{name}"),
     }
-    found.iter().for_each(|info| println!("        {}", info.address.ip()));
+    found.iter().for_each(|info| outln!("        {}", info.address.ip()));
     Ok(())
 }
 
@@ -55,7 +55,7 @@ pub fn run_services(options: &cli::Services) -> Outcome {
     };
     for service in &found {
         let port = format!("{}/{}", service.port, service.protocol);
-        println!("{:<20} {port:<12}{}", service.name, aliases(&service.aliases));
+        outln!("{:<20} {port:<12}{}", service.name, aliases(&service.aliases));
     }
     match (&options.which, found.is_empty()) {
         (Some(which), true) => {

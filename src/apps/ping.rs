@@ -90,7 +90,7 @@ impl<'a> Pinger<'a> {
 
     /// Pings, prints the statistics, and says whether there was an answer at all.
     fn run(&mut self, stop: &AtomicBool) -> Outcome<bool> {
-        println!("PING {} ({}) {} bytes of data", self.options.host, self.to.ip(), self.options.size);
+        outln!("PING {} ({}) {} bytes of data", self.options.host, self.to.ip(), self.options.size);
         let interval = Duration::from_secs_f64(self.options.interval);
         let began = Instant::now();
         let mut next = began;
@@ -111,8 +111,8 @@ impl<'a> Pinger<'a> {
             self.poller.wait(&mut events, Some(wait)).doing("the stack ended")?;
             self.answers();
         }
-        println!("\n--- {} ping statistics ---", self.options.host);
-        print!("{}", self.statistics.text(self.sent, began.elapsed()));
+        outln!("\n--- {} ping statistics ---", self.options.host);
+        out!("{}", self.statistics.text(self.sent, began.elapsed()));
         Ok(!self.statistics.times.is_empty())
     }
 
@@ -126,7 +126,7 @@ impl<'a> Pinger<'a> {
         self.sent = number;
         self.sent_at[number as usize % REMEMBERED] = Some(Instant::now());
         if let Err(error) = self.socket.send(&message, 0) {
-            println!("icmp_seq={number} {}", plain(&error));
+            outln!("icmp_seq={number} {}", plain(&error));
         }
     }
 
@@ -138,21 +138,21 @@ impl<'a> Pinger<'a> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
                     // A router or the host itself told us.
-                    println!("icmp_seq={} {}", self.sent, plain(&error));
+                    outln!("icmp_seq={} {}", self.sent, plain(&error));
                     continue;
                 }
             };
             let [_, _, _, _, _, _, high, low, ..] = buffer[..message.len.min(buffer.len())] else { continue };
             let number = u16::from_be_bytes([high, low]);
             let Some(sent_at) = self.sent_at[usize::from(number) % REMEMBERED].take() else {
-                println!("{} bytes from {}: icmp_seq={number} (DUP!)", message.len, self.to.ip());
+                outln!("{} bytes from {}: icmp_seq={number} (DUP!)", message.len, self.to.ip());
                 continue;
             };
             let time = sent_at.elapsed();
             self.statistics.times.push(time.as_secs_f64() * 1e3);
             let ttl = message.info.ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
             let from = message.from.unwrap_or(self.to).ip();
-            println!("{} bytes from {from}: icmp_seq={number}{ttl} time={} ms", message.len, digits(time));
+            outln!("{} bytes from {from}: icmp_seq={number}{ttl} time={} ms", message.len, digits(time));
         }
     }
 }

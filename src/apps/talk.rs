@@ -58,7 +58,7 @@ fn group(client: &Client, name: &str, port: u16) -> Outcome {
         while let Ok((n, from)) = receiver.recv_from(&mut buffer) {
             // A broadcast comes back to its sender too.
             if !ours.contains(&from.ip()) {
-                println!("{}", shown_group_line(&buffer[..n], from.ip()));
+                outln!("{}", shown_group_line(&buffer[..n], from.ip()));
             }
         }
     });

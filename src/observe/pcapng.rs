@@ -169,10 +169,10 @@ fn comment(packet: &PacketEvent<'_>, remark: Option<&str>) -> String {
         (Some(from), Some(to)) if from != to => drop(write!(text, "; {from} -> {to}")),
         (None, Some(to)) => drop(write!(text, "; -> {to}")),
         (_, Some(state)) => drop(write!(text, "; {state}")),
-        (Some(from), None) => drop(write!(text, "; {from} -> gone")),
+        (Some(from), None) => drop(write!(text, "; {from} -> CLOSED")),
         (None, None) => {}
     }
-    if let Some(view) = packet.after.filter(|view| is_synchronized(view.state)) {
+    if let Some(view) = packet.after.filter(|view| has_variables(view.state)) {
         text += &variables(&view);
     }
     if let Some(remark) = remark {
@@ -197,11 +197,14 @@ fn variables(view: &View) -> String {
     )
 }
 
-fn is_synchronized(state: TcpState) -> bool {
+fn has_variables(state: TcpState) -> bool {
     match state {
-        TcpState::Closed | TcpState::Listen | TcpState::SynSent | TcpState::TimeWait => false,
-        TcpState::SynReceived
-        | TcpState::Established
+        TcpState::Closed
+        | TcpState::Listen
+        | TcpState::SynSent
+        | TcpState::SynReceived
+        | TcpState::TimeWait => false,
+        TcpState::Established
         | TcpState::FinWait1
         | TcpState::FinWait2
         | TcpState::CloseWait

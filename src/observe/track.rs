@@ -143,11 +143,12 @@ impl Track {
                 }
             }
         }
-        if let Some(view) = after.or(before) {
-            self.state = Some(view.state);
-            if view.state == TcpState::Established && self.handshake.is_none() {
-                self.handshake = self.syn_at.map(|start| at.since(start));
-            }
+        // A connection that is gone after the packet told its last state just before.
+        let told = self.unshown.filter(|(when, _, _)| *when == at).map(|(_, state, _)| state);
+        let state = after.map(|view| view.state).or(told).or(before.map(|view| view.state));
+        self.state = state.or(self.state);
+        if state == Some(TcpState::Established) && self.handshake.is_none() {
+            self.handshake = self.syn_at.map(|start| at.since(start));
         }
     }
 

@@ -82,6 +82,10 @@ struct Talk {
     accepted: Option<SocketId>,
     connection: Option<SocketId>,
     asked: bool,
+    /// A program takes a moment between what it sees and what it does, so that the stack's own answer goes out first:
+    /// whether that moment is over for the client's request, and for the server's end.
+    client_saw: bool,
+    server_saw_end: bool,
     /// What is still to be answered.
     answer: Vec<u8>,
     request: Vec<u8>,
@@ -109,6 +113,8 @@ impl Talk {
             accepted: None,
             connection: Some(connection),
             asked: false,
+            client_saw: false,
+            server_saw_end: false,
             answer: Vec::new(),
             request: Vec::new(),
             received: 0,
@@ -139,7 +145,10 @@ impl Talk {
         {
             self.accepted = Some(sim.host_mut(self.server).accept(now, self.listener)?.0);
         }
-        if let Some(id) = ready(sim, self.server, self.accepted, Readiness::READABLE) {
+        if let (true, Some(id)) = (self.server_saw_end, self.accepted) {
+            self.accepted = None;
+            sim.host_mut(self.server).close(now, id)?;
+        } else if let Some(id) = ready(sim, self.server, self.accepted, Readiness::READABLE) {
             self.serve(sim, id)?;
         }
         if !self.answer.is_empty()
@@ -151,8 +160,11 @@ impl Talk {
         if !self.asked
             && let Some(id) = ready(sim, self.client, self.connection, Readiness::WRITABLE)
         {
-            sim.host_mut(self.client).send(now, id, REQUEST, MsgFlags::empty())?;
-            self.asked = true;
+            if self.client_saw {
+                sim.host_mut(self.client).send(now, id, REQUEST, MsgFlags::empty())?;
+                self.asked = true;
+            }
+            self.client_saw = true;
         }
         if let Some(id) = ready(sim, self.client, self.connection, Readiness::READABLE) {
             self.read_answer(sim, id)?;
@@ -166,8 +178,8 @@ impl Talk {
         let mut buffer = [0; 2048];
         let len = host.recv(now, id, &mut buffer, MsgFlags::empty())?.len;
         if len == 0 {
-            self.accepted = None;
-            return host.close(now, id);
+            self.server_saw_end = true;
+            return Ok(());
         }
         self.request.extend_from_slice(&buffer[..len]);
         if self.request.ends_with(b"\r\n\r\n") {

@@ -63,11 +63,8 @@ fn packets_carry_time_direction_and_comment() {
     let variables = "cwnd 14480, ssthresh unlimited, in flight 0, send window 64240, receive window 65160, \
                      srtt 90 us, rto 200 ms";
     let comments: Vec<&str> = packets.iter().map(|packet| packet.2.as_str()).collect();
-    assert_eq!(
-        comments[0],
-        format!("taken; -> SYN-RECEIVED; {variables}; SYN-RECEIVED: a segment (RFC 9293 §3.10.7)")
-    );
-    assert_eq!(comments[1], format!("sent: answer to SYN; SYN-RECEIVED; {variables}"));
+    assert_eq!(comments[0], "taken; -> SYN-RECEIVED; SYN-RECEIVED: a segment (RFC 9293 §3.10.7)");
+    assert_eq!(comments[1], "sent: answer to SYN; SYN-RECEIVED");
     assert_eq!(
         comments[2],
         format!("taken; SYN-RECEIVED -> ESTABLISHED; {variables}; ESTABLISHED: a segment (RFC 9293 §3.10.7)")
