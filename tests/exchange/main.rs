@@ -2,4 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod close;
+mod closed;
+mod handshake;
+mod options;
 mod state_table;
