@@ -56,11 +56,9 @@ fn a_socket_without_a_connection_neither_sends_nor_receives() {
     let mut x = Setup::new().closed();
     x.fresh();
     x.write_fails(Errno::EPIPE).read_fails(Errno::ENOTCONN);
-    assert_eq!(x.user("tcp_info", |host, now| host.peer_addr(host_socket(host, now))), Err(Errno::ENOTCONN));
-}
-
-fn host_socket(host: &tunstack::host::Host, _: tunstack::base::Instant) -> tunstack::host::SocketId {
-    host.sockets()[0].id.expect("the only socket")
+    let id = x.id();
+    let peer = x.user("getpeername", |host, _| host.peer_addr(id));
+    assert_eq!(peer, Err(Errno::ENOTCONN));
 }
 
 /// conformance: 9293-3.10.4-closed, 9293-3.10.5-closed

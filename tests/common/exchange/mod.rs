@@ -4,6 +4,7 @@
 //! relative to each ISN (see [`text`](super::text)). Every packet passes the [`Checker`]; a packet that the script did
 //! not ask for fails the test, at the latest when the dialogue ends.
 
+mod bulk;
 mod bystander;
 mod icmp;
 mod places;
@@ -47,6 +48,9 @@ struct Flow {
     peer_scales: bool,
     /// TSval of the last segment from the stack.
     last_ts: u32,
+    /// The numbers after all that each side has sent so far.
+    stack_nxt: i64,
+    peer_nxt: i64,
     /// What the test wrote into the socket.
     written: Vec<u8>,
     /// Position up to which the test has read.
@@ -133,7 +137,12 @@ impl Exchange {
         self.nothing_pending();
         let spec = self.parse(text);
         let tcp = self.build(&spec);
-        let flow = self.flow();
+        let end = i64::from(tcp.seq.wrapping_sub(self.flow().peer_isn) as i32) + i64::from(tcp.seq_len());
+        let edge = self.edge.unwrap_or(i64::MAX);
+        let flow = self.flow_mut();
+        if end > flow.peer_nxt && end <= edge {
+            flow.peer_nxt = end;
+        }
         let bytes = packet::tcp(flow.remote.ip(), flow.local.ip(), &tcp);
         self.deliver(&bytes, &text::show(&tcp, self.isns(false)));
         self
@@ -189,6 +198,7 @@ impl Exchange {
                 flow.remote.set_port(port);
                 flow.peer_isn = flow.peer_isn.wrapping_add(0x0101_0000 * u32::from(port & 0xff));
                 (flow.stack_isn, flow.last_ts, flow.read) = (None, 0, 1);
+                (flow.stack_nxt, flow.peer_nxt) = (0, 0);
                 (flow.stack_offered_ts, flow.peer_offered_ts) = (false, false);
                 flow.written.clear();
                 self.flows.push(flow);
@@ -202,6 +212,7 @@ impl Exchange {
     pub fn again(&mut self, peer_isn: u32) -> &mut Exchange {
         let flow = self.flow_mut();
         (flow.stack_isn, flow.peer_isn, flow.read) = (None, peer_isn, 1);
+        (flow.stack_nxt, flow.peer_nxt) = (0, 0);
         (flow.stack_offered_ts, flow.peer_offered_ts) = (false, false);
         flow.written.clear();
         self
@@ -253,6 +264,17 @@ impl Exchange {
             }
         }
         self.now.since(start)
+    }
+
+    /// Time passes until the stack's next deadline, whatever comes of it.
+    #[track_caller]
+    pub fn until_something_happens(&mut self) -> &mut Exchange {
+        self.step();
+        match self.host.next_timeout() {
+            Some(deadline) => self.run_to(deadline.max(self.now)),
+            None => self.fail("nothing will ever happen"),
+        }
+        self
     }
 
     /// Has the script looked at all that the stack sent?

@@ -88,6 +88,7 @@ impl Exchange {
         let mut flow = self.flows[0].clone();
         change(&mut flow);
         (flow.stack_isn, flow.last_ts, flow.read) = (None, 0, 1);
+        (flow.stack_nxt, flow.peer_nxt) = (0, 0);
         (flow.stack_offered_ts, flow.peer_offered_ts) = (false, false);
         flow.written.clear();
         self.flows.push(flow);

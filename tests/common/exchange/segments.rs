@@ -1,6 +1,6 @@
 //! Segments of a dialogue: built from the script, compared with it, shown.
 
-use super::super::packet::{self, ACK, Body, Packet, SYN, Tcp, TcpOption};
+use super::super::packet::{self, ACK, Body, Packet, RST, SYN, Tcp, TcpOption};
 use super::super::text::{self, Isns, SegmentText};
 use super::{Exchange, pattern};
 use std::net::SocketAddr;
@@ -67,7 +67,11 @@ impl Exchange {
             flow.stack_offered_ts = timestamps.is_some();
             flow.stack_scale = scale.filter(|_| flow.peer_scales).unwrap_or(0);
         }
-        if tcp.has(ACK) {
+        if let Some(isn) = flow.stack_isn {
+            let end = i64::from(tcp.seq.wrapping_sub(isn) as i32) + i64::from(tcp.seq_len());
+            flow.stack_nxt = flow.stack_nxt.max(end);
+        }
+        if tcp.has(ACK) && !tcp.has(RST) {
             let shift = if tcp.has(SYN) { 0 } else { flow.stack_scale };
             self.edge =
                 Some(i64::from(tcp.ack.wrapping_sub(flow.peer_isn)) + (i64::from(tcp.window) << shift));

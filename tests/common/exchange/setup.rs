@@ -128,6 +128,8 @@ impl Setup {
             window: self.window,
             stack_offered_ts: false,
             peer_offered_ts: false,
+            stack_nxt: 0,
+            peer_nxt: 0,
             stack_scale: 0,
             peer_scales: false,
             last_ts: 0,
