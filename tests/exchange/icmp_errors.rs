@@ -157,7 +157,7 @@ fn a_smaller_path_mtu_is_used_at_once() {
     }
 }
 
-/// conformance: 1191-3-min
+/// conformance: 1191-3-floor
 #[test]
 fn an_absurd_path_mtu_is_bounded() {
     let mut x = Exchange::established();
