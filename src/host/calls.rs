@@ -7,7 +7,7 @@ use crate::network::AddressKind;
 use crate::trace::{Flow, TcpState};
 use crate::transport::datagram::{DatagramId, Datagrams};
 use crate::transport::ports::Binding;
-use crate::transport::tcp::{ConnId, ListenOptions, Settings};
+use crate::transport::tcp::{ConnId, ListenOptions, Mtus, Settings};
 use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -192,9 +192,12 @@ impl Host {
             _ => return Err(Errno::ENETUNREACH),
         };
         let flow = Flow { local: SocketAddr::new(source, bound_port), remote };
-        let path_mtu = net.path_mtu(now, remote.ip());
+        let mtus = Mtus {
+            path: net.path_mtu(now, remote.ip()),
+            receive: net.receive_mtu(&common.config, remote.ip()),
+        };
         let holder = (token(id), socket.options.reuse_addr);
-        let conn = tcp.connect(&mut common.env(now), flow, holder, fresh.settings.clone(), path_mtu)?;
+        let conn = tcp.connect(&mut common.env(now), flow, holder, fresh.settings.clone(), mtus)?;
         socket.kind = Kind::Connection { id: conn, progress: Progress::Connecting, bound_port };
         self.collect_events();
         Err(Errno::EINPROGRESS)

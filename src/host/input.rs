@@ -5,7 +5,7 @@ use crate::base::Instant;
 use crate::network::{AddressKind, Delivery, IcmpErrorKind, QuotedError, Verdict};
 use crate::trace::{Direction, Drop, EventKind, Flow, PacketEvent, Reason, View};
 use crate::transport::datagram::{Datagram, QueuedError};
-use crate::transport::tcp::SegmentMeta;
+use crate::transport::tcp::{Mtus, SegmentMeta};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::Flags;
 use crate::wire::{tcp, udp};
@@ -94,9 +94,15 @@ impl Host {
             remote: SocketAddr::new(delivery.src, segment.src_port),
         };
         let before = if common.trace.is_on() { tcp.view(&flow) } else { None };
-        let path_mtu = if segment.flags.contains(Flags::SYN) { net.path_mtu(now, delivery.src) } else { 0 };
+        let mtus = match segment.flags.contains(Flags::SYN) {
+            true => Mtus {
+                path: net.path_mtu(now, delivery.src),
+                receive: net.receive_mtu(&common.config, delivery.src),
+            },
+            false => Mtus { path: 0, receive: 0 },
+        };
         let meta = SegmentMeta { tos: delivery.tos, segment_size: meta.segment_size };
-        let reason = tcp.input(&mut common.env(now), flow, &segment, meta, path_mtu);
+        let reason = tcp.input(&mut common.env(now), flow, &segment, meta, mtus);
         Outcome { reason, flow: Some(flow), before }
     }
 
@@ -173,8 +179,11 @@ impl Host {
         let known = match (quoted.protocol, rest.first_chunk::<4>()) {
             (tcp::PROTOCOL, Some(seq)) => {
                 let seq = SeqNumber(u32::from_be_bytes(*seq));
-                let error = (quoted.error, quoted.hard);
-                let mtu = quoted.mtu.map(|mtu| mtu.min(self.link.mtu));
+                // RFC 9293 §3.9.2.2 (MUST-56): a parameter problem is soft to TCP, hard to others on Linux.
+                let unreachable = matches!((quoted.src.is_ipv4(), quoted.icmp_type), (true, 3) | (false, 1));
+                let error = (quoted.error, quoted.hard && unreachable);
+                let believed = |mtu| self.net.believed_mtu(&self.common.config, quoted.dst, mtu);
+                let mtu = quoted.mtu.map(|mtu| believed(mtu).min(self.link.mtu));
                 self.tcp.on_icmp(&mut self.common.env(now), flow, seq, error, mtu)
             }
             (udp::PROTOCOL, _) => self.udp.on_icmp(&flow, quoted.hard, queued(quoted, flow.remote)),

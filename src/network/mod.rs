@@ -180,6 +180,11 @@ impl Network {
         link.min(config.ip_emtu_r)
     }
 
+    /// The smallest packet size that a report of `mtu` can make us use towards `dst` (RFC 1191 §3, RFC 8201 §4).
+    pub fn believed_mtu(&self, config: &Config, dst: IpAddr, mtu: u32) -> u32 {
+        mtu.max(if dst.is_ipv4() { config.min_pmtu } else { MIN_V6_MTU })
+    }
+
     /// A believed ICMP message said that only `mtu` octets get through to `dst`.
     pub fn learn_path_mtu(&mut self, env: &mut Env<'_>, dst: IpAddr, mtu: u32) {
         if !self.is_local(dst) {

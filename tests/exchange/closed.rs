@@ -186,9 +186,8 @@ fn without_a_bound_address_the_route_decides() {
 #[test]
 fn a_connection_keeps_its_address() {
     let mut x = Exchange::connected();
-    let cidr = "10.9.0.1/30".parse::<tunstack::base::Cidr>();
-    assert!(cidr.is_ok(), "a narrower prefix that would be preferred");
-    let preferred = "10.9.0.3/30".parse().expect("an address");
+    // A narrower prefix around the peer, which a new connection would prefer.
+    let preferred = "10.9.0.6/29".parse().expect("an address");
     x.host.add_address(preferred).expect("legal");
     x.checker.add_address(preferred.address);
     let local = x.ends().0;

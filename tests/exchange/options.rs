@@ -52,9 +52,9 @@ fn options_are_read_at_any_alignment() {
     let found = walk(&x.stack("S. 0:0(0) ack 1").options).expect("legal");
     assert!(found.iter().any(|o| matches!(o, TcpOption::Timestamps(_, 55))), "{found:?}");
     assert!(found.contains(&TcpOption::SackOk), "{found:?}");
-    x.peer(". 1:1(0) ack 1 win 200").accept();
-    x.write_octets(1776).stack(". 1:889(888) ack 1 <...>");
-    x.stack("P. 889:1601(712) ack 1 <nop,nop,TS val * ecr *>");
+    x.peer(". 1:1(0) ack 1 win 222").accept();
+    x.write_octets(3000).stack(". 1:889(888) ack 1 <...>");
+    x.stack(". 889:1777(888) ack 1 <nop,nop,TS val * ecr *>");
     assert_eq!(x.info().snd_wscale, 3);
 }
 

@@ -67,7 +67,7 @@ fn the_first_sample_sets_the_timeout() {
 fn later_samples_follow_the_formula_in_its_order() {
     let mut x = with_rtt(ms(100), low_floor);
     let mut reference = Reference::first(ms(100));
-    for rtt in [200, 100, 400, 50, 50, 300, 120, 90] {
+    for rtt in [200, 100, 250, 50, 50, 200, 120, 90] {
         sample(&mut x, ms(rtt));
         reference.next(ms(rtt));
         near(x.rto(), reference.rto());
@@ -218,7 +218,7 @@ fn nothing_is_ever_repeated_sooner_than_the_timeout() {
 /// conformance: 6298-3-one-per-rtt
 #[test]
 fn the_estimate_follows_the_path_within_a_few_round_trips() {
-    let mut x = with_rtt(ms(10), low_floor);
+    let mut x = with_rtt(ms(10), |_| {});
     for _ in 0..10 {
         sample(&mut x, ms(10));
     }

@@ -15,7 +15,7 @@ fn it_lasts_two_msl() {
     let mut x = time_wait();
     x.quiet_for(secs(59)).state_is("TIME-WAIT");
     x.quiet_for(secs(2)).state_is("CLOSED");
-    x.peer(". 2:2(0) ack 2").stack("R 2:2(0)");
+    x.peer(". 12:12(0) ack 2").stack("R 2:2(0)");
     let mut x = Setup::new()
         .config(|config| config.tcp_timewait_len = secs(240))
         .in_state(TcpState::TimeWait)
@@ -28,7 +28,7 @@ fn it_lasts_two_msl() {
 #[test]
 fn a_repeated_fin_is_acked_and_starts_it_anew() {
     let mut x = time_wait();
-    x.after(secs(30)).peer("F. 1:1(0) ack 2").stack(". 2:2(0) ack 2");
+    x.after(secs(30)).peer("F. 11:11(0) ack 2").stack(". 2:2(0) ack 12");
     x.quiet_for(secs(59)).state_is("TIME-WAIT");
     x.quiet_for(secs(2)).state_is("CLOSED");
 }
@@ -98,7 +98,7 @@ fn timestamps_that_were_not_there_before_reopen_it() {
 #[test]
 fn any_other_syn_is_challenged_and_it_stays() {
     let mut x = time_wait();
-    x.peer("S -5000:-5000(0) <mss 1460>").stack(". 2:2(0) ack 2");
+    x.peer("S -5000:-5000(0) <mss 1460>").stack(". 2:2(0) ack 12");
     x.state_is("TIME-WAIT");
 }
 

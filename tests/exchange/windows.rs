@@ -11,7 +11,8 @@ fn a_window_above_32767_is_unsigned() {
     for window in [0xffff, 0x8000] {
         let mut x = Setup::new().window(window).config(|config| config.tcp_init_cwnd = 64).established();
         x.write_octets(100_000);
-        assert_eq!(x.octets_sent(), u64::from(window), "all that the window allows");
+        let sent = x.octets_sent();
+        assert!(sent + 1460 > u64::from(window), "{sent}: all that the window allows in full segments");
     }
 }
 
@@ -31,7 +32,8 @@ fn the_window_of_an_ack_is_scaled() {
     let setup = Setup::new().modern(7).config(|config| config.tcp_init_cwnd = 64).window(500);
     let mut x = setup.established();
     x.write_octets(100_000);
-    assert_eq!(x.octets_sent(), 500 << 7);
+    let sent = x.octets_sent();
+    assert!(sent + 1448 > 500 << 7 && sent <= 500 << 7, "{sent}");
 }
 
 /// conformance: 7323-2.2-syn-unscaled
@@ -75,8 +77,8 @@ fn our_window_is_shifted_by_our_scale() {
     let mut x = setup.established();
     let scale = u32::from(x.info().rcv_wscale);
     assert!(scale > 0);
-    x.peer("P. 1:2(1) ack 1").reads(1);
-    let tcp = { x.after(ms(40)); x.stack(". 1:1(0) ack 2") };
+    x.peer("P. 1:2(1) ack 1").pass(ms(40));
+    let tcp = x.stack(". 1:1(0) ack 2");
     let window = u32::from(tcp.window) << scale;
     assert_eq!(window, x.info().rcv_wnd >> scale << scale);
     assert!(window > 0xffff / 2);
@@ -105,8 +107,10 @@ fn a_shrunken_window_stops_new_data_and_not_retransmissions() {
     x.peer(". 1:1(0) ack 1 win 1460").quiet();
     x.write_octets(1460).quiet();
     x.until(". 1:1461(1460) ack 1");
-    x.peer(". 1:1(0) ack 1461 win 0").quiet();
-    x.peer(". 1:1(0) ack 2921 win 0").quiet();
+    // What was sent before may be sent again beyond the edge (MAY-7), what is new may not.
+    x.peer(". 1:1(0) ack 1461 win 0").take_all();
+    x.peer(". 1:1(0) ack 2921 win 0").take_all();
+    assert_eq!(x.stack_nxt(), 2921);
     x.peer(". 1:1(0) ack 2921 win 5000").stack("P. 2921:4381(1460) ack 1");
 }
 
@@ -121,7 +125,7 @@ fn a_window_that_shrank_to_zero_is_probed_for_as_long_as_it_takes() {
     let end = x.now + secs(24 * 3600);
     while x.now < end {
         x.until_anything();
-        x.ignore().peer(". 1:1(0) ack 1 win 0");
+        x.ignore().peer(". 1:1(0) ack 1 win 0").ignore();
     }
     x.state_is("ESTABLISHED").ignore();
     x.peer(". 1:1(0) ack 1 win 5000");
@@ -319,8 +323,7 @@ fn data_beyond_the_edge_is_cut_off() {
     x.skip_taking(ms(50));
     let n = edge - 100;
     x.peer(&format!("FP. {n}:{}(200) ack 1", n + 200)).stack(&format!(". 1:1(0) ack {edge} win 0"));
-    x.state_is("ESTABLISHED").reads(edge as usize - 1).reads_nothing();
-    x.ignore();
+    x.state_is("ESTABLISHED").reads(edge as usize - 1).ignore().reads_nothing();
 }
 
 /// conformance: 7323-2.4-honour, 7323-2.4-track-max

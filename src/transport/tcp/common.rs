@@ -1,6 +1,6 @@
 //! What every state of a connection shares: who talks to whom, the settings, what the user must learn.
 
-use super::connection::{Isn, Verdict};
+use super::connection::{Isn, Mtus, Verdict};
 use super::recv_buffer::RecvBuffer;
 use super::settings::Settings;
 use super::syn_received::SynReceived;
@@ -27,6 +27,8 @@ pub(super) struct Common {
     pub origin: Origin,
     /// Largest IP packet to the destination.
     pub path_mtu: u32,
+    /// Largest IP packet that we can receive from there.
+    receive_mtu: u32,
     /// The user has closed.
     pub orphan: bool,
     /// The user has shut the receiving side.
@@ -91,13 +93,14 @@ impl Outcome {
 
 impl Common {
     /// A connection begins.
-    pub fn new(flow: Flow, isn: Isn, origin: Origin, settings: Settings, path_mtu: u32) -> Common {
+    pub fn new(flow: Flow, isn: Isn, origin: Origin, settings: Settings, mtus: Mtus) -> Common {
         Common {
             flow,
             settings,
             isn,
             origin,
-            path_mtu,
+            path_mtu: mtus.path,
+            receive_mtu: mtus.receive,
             orphan: false,
             shut_read: false,
             error: None,
@@ -114,9 +117,10 @@ impl Common {
         if self.flow.remote.is_ipv4() { 40 } else { 60 }
     }
 
-    /// The MSS that we announce: what fits a packet, options not subtracted (RFC 9293 §3.7.1).
+    /// The MSS that we announce: what we can receive, options not subtracted (RFC 9293 §3.7.1), whatever the path takes in the
+    /// other direction (RFC 1191 §6.4).
     pub fn own_mss(&self) -> u16 {
-        let fits = self.path_mtu.saturating_sub(self.header_octets()).clamp(1, 65_535) as u16;
+        let fits = self.receive_mtu.saturating_sub(self.header_octets()).clamp(1, 65_535) as u16;
         if self.settings.max_seg == 0 { fits } else { fits.min(self.settings.max_seg) }
     }
 

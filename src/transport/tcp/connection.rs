@@ -46,6 +46,15 @@ pub enum Verdict {
     Reopen,
 }
 
+/// Sizes of IP packets, headers included, between us and the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mtus {
+    /// Largest that reaches the peer.
+    pub path: u32,
+    /// Largest that we can receive.
+    pub receive: u32,
+}
+
 /// What a packet may carry at most, beside the MSS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -124,9 +133,9 @@ pub(super) struct Closed {
 
 #[allow(clippy::too_many_arguments)]
 impl Connection {
-    /// Active open: the SYN is due. `path_mtu` is the largest IP packet to the destination, headers included.
-    pub fn connect(env: &mut Env, flow: Flow, isn: Isn, settings: Settings, path_mtu: u32) -> Connection {
-        let common = Common::new(flow, isn, Origin::Active, settings, path_mtu);
+    /// Active open: the SYN is due.
+    pub fn connect(env: &mut Env, flow: Flow, isn: Isn, settings: Settings, mtus: Mtus) -> Connection {
+        let common = Common::new(flow, isn, Origin::Active, settings, mtus);
         common.moved(env, TcpState::Closed, TcpState::SynSent, "user opens", "RFC 9293 §3.10.1");
         Connection { common, state: State::SynSent(SynSent::new()) }
     }
@@ -138,9 +147,9 @@ impl Connection {
         isn: Isn,
         syn: &Segment<'_>,
         settings: Settings,
-        path_mtu: u32,
+        mtus: Mtus,
     ) -> Connection {
-        let common = Common::new(flow, isn, Origin::Passive, settings, path_mtu);
+        let common = Common::new(flow, isn, Origin::Passive, settings, mtus);
         common.moved(env, TcpState::Listen, TcpState::SynReceived, "SYN arrived", "RFC 9293 §3.10.7.2");
         let agreement = handshake::agree(&common, env, syn);
         Connection { common, state: State::SynReceived(SynReceived::new(syn, agreement, None)) }

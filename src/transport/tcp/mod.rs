@@ -46,7 +46,7 @@ mod user;
 mod user_timeout;
 mod window_update;
 
-pub use connection::{Connection, Isn, Limits, Outgoing, Read, SegmentMeta, Verdict};
+pub use connection::{Connection, Isn, Limits, Mtus, Outgoing, Read, SegmentMeta, Verdict};
 pub use isn::IsnGenerator;
 pub use listener::{ListenOptions, Listener, ListenerId};
 pub use settings::{Settings, TcpInfo};

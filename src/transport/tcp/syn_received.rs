@@ -65,7 +65,10 @@ impl SynReceived {
             return Outcome::dropped(Drop::Unacceptable);
         }
         match (syn, common.origin) {
-            // Back to LISTEN, which takes the new SYN.
+            // Back to LISTEN, which takes a new SYN; what else comes with it is dropped.
+            (true, Origin::Passive) if seg.flags.intersects(Flags::ACK | Flags::FIN) => {
+                return Outcome { verdict: Verdict::Dropped(Drop::AckInvalid), next: Next::Closed(None) };
+            }
             (true, Origin::Passive) => return Outcome { verdict: Verdict::Reopen, next: Next::Stay },
             (true, Origin::Active) => {
                 env.counters.tcp_ext_syn_challenge += 1;

@@ -328,6 +328,14 @@ impl Exchange {
         self
     }
 
+    /// Time passes; what the stack sends meanwhile is for the script to look at, whenever it was sent.
+    #[track_caller]
+    pub fn pass(&mut self, time: Duration) -> &mut Exchange {
+        self.step();
+        self.run_to(self.now + time);
+        self
+    }
+
     /// Time passes and what the stack sends meanwhile is not looked at (the checker does).
     #[track_caller]
     pub fn skip(&mut self, time: Duration) -> &mut Exchange {

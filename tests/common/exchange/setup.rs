@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
-use tunstack::base::{Cidr, Instant};
+use tunstack::base::{Cidr, Duration, Instant};
 use tunstack::host::{Domain, Errno, Host, Link, Opt, Shutdown, Type};
 use tunstack::trace::TcpState;
 
@@ -25,6 +25,7 @@ pub struct Setup {
     backlog: u32,
     seed: u8,
     options: Vec<Opt>,
+    quick: bool,
 }
 
 impl Setup {
@@ -40,6 +41,7 @@ impl Setup {
             backlog: 16,
             seed: 1,
             options: Vec::new(),
+            quick: false,
         }
     }
 
@@ -101,6 +103,13 @@ impl Setup {
     /// An option set on the listener before listen, or on the socket before connect.
     pub fn option(mut self, option: Opt) -> Setup {
         self.options.push(option);
+        self
+    }
+
+    /// Keeps Linux's habit of acknowledging the first segments of a connection at once; without this, ACKs are delayed from
+    /// the start.
+    pub fn quick(mut self) -> Setup {
+        self.quick = true;
         self
     }
 
@@ -187,7 +196,9 @@ impl Setup {
         let mut x = self.syn_received();
         x.peer(". 1:1(0) ack 1");
         x.accept();
-        x.quiet();
+        if !self.quick {
+            x.patient();
+        }
         x
     }
 
@@ -221,6 +232,9 @@ impl Setup {
         let mut x = self.connecting();
         x.peer(&format!("S. 0:0(0) ack 1 <{}>", self.syn_options));
         x.stack(". 1:1(0) ack 1");
+        if !self.quick {
+            x.patient();
+        }
         x
     }
 
@@ -260,41 +274,47 @@ pub struct Place {
 
 /// From ESTABLISHED to a later state. ESTABLISHED and CLOSE-WAIT have four octets in flight.
 fn lead_to(mut x: Exchange, state: TcpState) -> (Exchange, Place) {
+    // Ten octets have come, so that there are old ones.
+    if !matches!(state, TcpState::Closed | TcpState::Listen | TcpState::SynSent | TcpState::SynReceived) {
+        x.peer("P. 1:11(10) ack 1").reads(10);
+        x.skip_taking(Duration::from_millis(40));
+        x.patient();
+    }
     let (snd_una, snd_nxt, rcv_nxt) = match state {
         TcpState::Closed | TcpState::Listen => (1, 1, 1),
         TcpState::SynSent | TcpState::SynReceived => (0, 1, 1),
         TcpState::Established => {
-            x.write(b"data").stack("P. 1:5(4) ack 1");
-            (1, 5, 1)
+            x.write(b"data").stack("P. 1:5(4) ack 11");
+            (1, 5, 11)
         }
         TcpState::CloseWait => {
-            x.write(b"data").stack("P. 1:5(4) ack 1");
-            x.peer("F. 1:1(0) ack 1").stack(". 5:5(0) ack 2");
-            (1, 5, 2)
+            x.write(b"data").stack("P. 1:5(4) ack 11");
+            x.peer("F. 11:11(0) ack 1").stack(". 5:5(0) ack 12");
+            (1, 5, 12)
         }
         TcpState::LastAck => {
-            x.peer("F. 1:1(0) ack 1").stack(". 1:1(0) ack 2");
-            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 2");
-            (1, 2, 2)
+            x.peer("F. 11:11(0) ack 1").stack(". 1:1(0) ack 12");
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 12");
+            (1, 2, 12)
         }
         TcpState::FinWait1 => {
-            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
-            (1, 2, 1)
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 11");
+            (1, 2, 11)
         }
         TcpState::FinWait2 => {
-            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
-            x.peer(". 1:1(0) ack 2");
-            (2, 2, 1)
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 11");
+            x.peer(". 11:11(0) ack 2");
+            (2, 2, 11)
         }
         TcpState::Closing => {
-            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
-            x.peer("F. 1:1(0) ack 1").stack(". 2:2(0) ack 2");
-            (1, 2, 2)
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 11");
+            x.peer("F. 11:11(0) ack 1").stack(". 2:2(0) ack 12");
+            (1, 2, 12)
         }
         TcpState::TimeWait => {
-            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
-            x.peer("F. 1:1(0) ack 2").stack(". 2:2(0) ack 2");
-            (2, 2, 2)
+            x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 11");
+            x.peer("F. 11:11(0) ack 2").stack(". 2:2(0) ack 12");
+            (2, 2, 12)
         }
     };
     if !matches!(state, TcpState::Closed | TcpState::Listen) {

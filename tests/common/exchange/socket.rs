@@ -176,6 +176,13 @@ impl Exchange {
         result.unwrap_or_else(|e| self.fail(&format!("get {name:?} gave {e}")))
     }
 
+    /// Acknowledgments are delayed from now on, until the delay timer shows that nobody answers.
+    #[track_caller]
+    pub fn patient(&mut self) -> &mut Exchange {
+        // Only a change has an effect.
+        self.set(Opt::QuickAck(true)).set(Opt::QuickAck(false))
+    }
+
     /// The pending error of the socket (`SO_ERROR`), which reading clears; `None` when there is none.
     #[track_caller]
     pub fn error(&mut self) -> Option<Errno> {
@@ -208,8 +215,10 @@ impl Exchange {
         let sockets = self.host.sockets();
         sockets
             .iter()
-            .find(|s| s.local.port() == flow.local.port() && s.remote == Some(flow.remote))
-            .map_or("CLOSED", |s| s.state)
+            .filter(|s| s.local.port() == flow.local.port() && s.remote == Some(flow.remote))
+            .map(|s| s.state)
+            .find(|state| *state != "CLOSED") // an old connection that its socket still holds
+            .unwrap_or("CLOSED")
     }
 
     /// The current connection is in this state.

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use tunstack::base::{Duration, Instant};
-use tunstack::host::{Domain, Errno, Event, Host, MsgFlags, Opt, OptName, Shutdown, SocketId, Type};
+use tunstack::host::{Domain, Errno, Event, Host, MsgFlags, Opt, OptName, Readiness, Shutdown, SocketId, Type};
 
 /// What an application does.
 #[derive(Clone, Debug)]
@@ -140,6 +140,9 @@ impl App {
     fn work(&mut self, host: &mut Host, now: Instant) {
         let Some(id) = self.socket() else { return };
         if !self.connected {
+            if !host.readiness(id).intersects(Readiness::WRITABLE | Readiness::ERROR) {
+                return;
+            }
             match host.option(id, OptName::Error).expect("SO_ERROR") {
                 Opt::Error(0) => match host.peer_addr(id) {
                     Ok(_) => self.connected = true,

@@ -5,7 +5,7 @@
 
 mod segments;
 
-use super::connection::Connection;
+use super::connection::{Connection, Mtus};
 use super::listener::{ListenOptions, Listener, ListenerId};
 use super::{IsnGenerator, Settings};
 use crate::base::io::Readiness;
@@ -172,7 +172,7 @@ impl Tcp {
         mut flow: Flow,
         socket: (u64, bool),
         settings: Settings,
-        path_mtu: u32,
+        mtus: Mtus,
     ) -> Result<ConnId, Errno> {
         if self.connections.len() >= env.config.tcp_max_connections as usize {
             return Err(Errno::ENOBUFS);
@@ -189,7 +189,7 @@ impl Tcp {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let (token, reuse_addr) = socket;
-        let conn = Connection::connect(env, flow, self.isn.isn(env.now, &flow), settings, path_mtu);
+        let conn = Connection::connect(env, flow, self.isn.isn(env.now, &flow), settings, mtus);
         env.counters.tcp_active_opens += 1;
         let id = self.insert(env.now, conn, Owner::Socket(token), reuse_addr);
         self.settle(env, id);

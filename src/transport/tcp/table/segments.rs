@@ -6,23 +6,23 @@ use super::{ConnId, MAX_REPLIES, Owner, Reply, Tcp};
 use crate::base::Errno;
 use crate::trace::{Drop, Flow, Reason};
 use crate::transport::Env;
-use crate::transport::tcp::connection::{Connection, SegmentMeta, Verdict};
+use crate::transport::tcp::connection::{Connection, Mtus, SegmentMeta, Verdict};
 use crate::transport::tcp::listener::ListenerId;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Segment};
 
 impl Tcp {
-    /// A segment arrived for one of our addresses. `path_mtu` is asked only for a SYN.
+    /// A segment arrived for one of our addresses. `mtus` are asked only for a SYN.
     pub fn input(
         &mut self,
         env: &mut Env<'_>,
         flow: Flow,
         segment: &Segment<'_>,
         meta: SegmentMeta,
-        path_mtu: u32,
+        mtus: Mtus,
     ) -> Reason {
         let Some(&id) = self.demux.get(&flow) else {
-            return self.input_without_connection(env, flow, segment, path_mtu);
+            return self.input_without_connection(env, flow, segment, mtus);
         };
         if let Owner::Embryo(listener) = self.connections[id].owner
             && let Some(reason) = self.hold_back(env, listener, id, segment)
@@ -38,7 +38,7 @@ impl Tcp {
                 self.reset(env, flow, segment);
                 Reason::Dropped(why)
             }
-            Verdict::Reopen => self.reopen(env, id, segment, path_mtu),
+            Verdict::Reopen => self.reopen(env, id, segment, mtus),
         }
     }
 
@@ -74,7 +74,7 @@ impl Tcp {
         env: &mut Env<'_>,
         flow: Flow,
         segment: &Segment<'_>,
-        path_mtu: u32,
+        mtus: Mtus,
     ) -> Reason {
         if segment.flags.contains(Flags::RST) {
             return Reason::Dropped(Drop::NoSocket);
@@ -91,7 +91,7 @@ impl Tcp {
         if !segment.flags.contains(Flags::SYN) || segment.flags.contains(Flags::FIN) {
             return Reason::Dropped(Drop::Ignored);
         }
-        self.accept_syn(env, listener, flow, segment, path_mtu, None)
+        self.accept_syn(env, listener, flow, segment, mtus, None)
     }
 
     fn accept_syn(
@@ -100,7 +100,7 @@ impl Tcp {
         listener: ListenerId,
         flow: Flow,
         segment: &Segment<'_>,
-        path_mtu: u32,
+        mtus: Mtus,
         iss_above: Option<SeqNumber>,
     ) -> Reason {
         let options = &self.listeners[listener];
@@ -117,7 +117,7 @@ impl Tcp {
             isn.iss = isn.iss.max(floor.add(1));
         }
         let (settings, reuse_addr) = (options.options.settings.clone(), options.options.reuse_addr);
-        let conn = Connection::accept_syn(env, flow, isn, segment, settings, path_mtu);
+        let conn = Connection::accept_syn(env, flow, isn, segment, settings, mtus);
         let id = self.insert(env.now, conn, Owner::Embryo(listener), reuse_addr);
         self.listeners[listener].embryos.insert(id);
         self.settle(env, id);
@@ -126,7 +126,7 @@ impl Tcp {
 
     /// A SYN that may open a new incarnation of a connection in TIME-WAIT (RFC 6191, RFC 9293 MAY-2), or one that
     /// replaces a half-open connection.
-    fn reopen(&mut self, env: &mut Env<'_>, id: ConnId, segment: &Segment<'_>, path_mtu: u32) -> Reason {
+    fn reopen(&mut self, env: &mut Env<'_>, id: ConnId, segment: &Segment<'_>, mtus: Mtus) -> Reason {
         let conn = &self.connections[id].conn;
         let (flow, view, iss_above) = (conn.flow(), conn.view(), conn.reopen_iss_floor());
         let held = matches!(self.connections[id].owner, Owner::Socket(_));
@@ -143,7 +143,7 @@ impl Tcp {
         } else {
             self.remove(id);
         }
-        self.accept_syn(env, listener, flow, segment, path_mtu, Some(iss_above))
+        self.accept_syn(env, listener, flow, segment, mtus, Some(iss_above))
     }
 
     /// RFC 9293 §3.5.2, §3.10.7.1: a reset in answer to `segment`, never to a reset.

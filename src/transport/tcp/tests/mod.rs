@@ -117,7 +117,7 @@ impl End {
     pub fn connect(&mut self, now: Instant, iss: u32, settings: Settings, mtu: u32) {
         let flow = self.flow;
         let isn = Isn { iss: SeqNumber(iss), ts_offset: iss ^ 0x1234_5678 };
-        self.host(now, |conn, env| *conn = Some(Connection::connect(env, flow, isn, settings, mtu)));
+        self.host(now, |conn, env| *conn = Some(Connection::connect(env, flow, isn, settings, mtus(mtu))));
     }
 
     /// Takes a SYN as a listener would.
@@ -127,7 +127,7 @@ impl End {
         let syn = syn.clone();
         self.host(now, |conn, env| {
             let segment = syn.as_segment(&flow);
-            *conn = Some(Connection::accept_syn(env, flow, isn, &segment, settings, mtu));
+            *conn = Some(Connection::accept_syn(env, flow, isn, &segment, settings, mtus(mtu)));
         });
     }
 
@@ -167,4 +167,9 @@ fn sizes_of_idle_connections() {
     let sync = size_of::<crate::transport::tcp::synchronized::Synchronized>();
     eprintln!("common {common}, state {}, synchronized {sync}", size_of::<State>());
     assert!(size_of::<Connection>() + sync <= 1024);
+}
+
+/// The same in both directions.
+fn mtus(mtu: u32) -> super::Mtus {
+    super::Mtus { path: mtu, receive: mtu }
 }
