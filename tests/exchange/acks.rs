@@ -54,7 +54,8 @@ fn small_pieces_are_acked_by_twice_the_mss() {
 #[test]
 fn a_batch_is_acked_once_when_it_is_done() {
     let mut x = Exchange::established();
-    let texts: Vec<String> = (0..10).map(|i| format!(". {}:{}(1460) ack 1", 1 + 1460 * i, 1461 + 1460 * i)).collect();
+    let texts: Vec<String> =
+        (0..10).map(|i| format!(". {}:{}(1460) ack 1", 1 + 1460 * i, 1461 + 1460 * i)).collect();
     x.peers(&texts.iter().map(String::as_str).collect::<Vec<_>>());
     x.stack(". 1:1(0) ack 14601");
     x.quiet_for(ms(100));

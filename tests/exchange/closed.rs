@@ -27,7 +27,11 @@ fn an_ack_to_a_closed_port_is_reset_with_its_number() {
 #[test]
 fn a_reset_gets_no_answer() {
     for mut x in [Setup::new().closed(), Exchange::listening()] {
-        x.peer("R 0:0(0)").peer("R. 0:0(0) ack 5").peer("SR 0:0(0)").peer("FR. 0:9(9) ack 1").quiet_for(secs(10));
+        x.peer("R 0:0(0)")
+            .peer("R. 0:0(0) ack 5")
+            .peer("SR 0:0(0)")
+            .peer("FR. 0:9(9) ack 1")
+            .quiet_for(secs(10));
     }
 }
 

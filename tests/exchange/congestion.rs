@@ -41,7 +41,9 @@ fn dups(x: &mut Exchange, una: i64, count: usize) -> usize {
 /// conformance: 5681-3.1-iw
 #[test]
 fn the_initial_window_of_rfc_5681_depends_on_the_mss() {
-    for (mss, mtu, segments) in [(1460, 1500, 3), (536, 1500, 4), (1095, 1500, 4), (1096, 1500, 3), (2190, 9000, 3), (2191, 9000, 2)] {
+    for (mss, mtu, segments) in
+        [(1460, 1500, 3), (536, 1500, 4), (1095, 1500, 4), (1096, 1500, 3), (2190, 9000, 3), (2191, 9000, 2)]
+    {
         let mut x = Setup::new()
             .mtu(mtu)
             .syn_options(&format!("mss {mss}"))
@@ -334,9 +336,7 @@ fn recovery_ends_with_half_of_what_was_in_flight() {
 #[test]
 fn after_an_idle_time_it_restarts_from_the_initial_window() {
     for (restart, most) in [(true, 10), (false, 14)] {
-        let mut x = Setup::new()
-            .config(|config| config.tcp_slow_start_after_idle = restart)
-            .syn_received();
+        let mut x = Setup::new().config(|config| config.tcp_slow_start_after_idle = restart).syn_received();
         x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
         x.write_octets(20 * 1460).take_all();
         let mut una = 1;

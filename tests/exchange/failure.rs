@@ -94,7 +94,10 @@ fn keepalive_is_set_for_one_connection_with_its_own_times() {
     let mut x = Exchange::established();
     x.on_port(41_001).peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1");
     x.peer(". 1:1(0) ack 1").accept();
-    x.set(Opt::KeepAlive(true)).set(Opt::KeepIdle(secs(10))).set(Opt::KeepIntvl(secs(2))).set(Opt::KeepCnt(3));
+    x.set(Opt::KeepAlive(true))
+        .set(Opt::KeepIdle(secs(10)))
+        .set(Opt::KeepIntvl(secs(2)))
+        .set(Opt::KeepCnt(3));
     x.quiet_for(ms(9_999)).after(ms(1)).stack(". 0:0(0) ack 1");
     x.after(secs(2)).stack(". 0:0(0) ack 1");
     x.after(secs(2)).stack(". 0:0(0) ack 1");

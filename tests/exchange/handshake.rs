@@ -50,7 +50,11 @@ fn a_syn_ack_has_no_option_that_the_syn_had_not() {
         let found = walk(&x.stack("S. 0:0(0) ack 1").options).expect("legal options");
         let has = |check: fn(&TcpOption) -> bool| found.iter().any(check);
         assert_eq!(has(|o| matches!(o, TcpOption::SackOk)), offered & 1 != 0, "{options:?}: {found:?}");
-        assert_eq!(has(|o| matches!(o, TcpOption::Timestamps(_, 7))), offered & 2 != 0, "{options:?}: {found:?}");
+        assert_eq!(
+            has(|o| matches!(o, TcpOption::Timestamps(_, 7))),
+            offered & 2 != 0,
+            "{options:?}: {found:?}"
+        );
         assert_eq!(has(|o| matches!(o, TcpOption::Scale(_))), offered & 4 != 0, "{options:?}: {found:?}");
     }
 }

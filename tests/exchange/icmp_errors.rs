@@ -21,7 +21,9 @@ fn in_flight(v6: bool) -> Exchange {
 /// conformance: 9293-MUST-56, 5927-5.2-hard-sync
 #[test]
 fn no_error_ends_an_established_connection() {
-    for (v6, errors) in [(false, [&SOFT_V4[..], &HARD_V4].concat()), (true, [&SOFT_V6[..], &HARD_V6].concat())] {
+    for (v6, errors) in
+        [(false, [&SOFT_V4[..], &HARD_V4].concat()), (true, [&SOFT_V6[..], &HARD_V6].concat())]
+    {
         for (kind, code) in errors {
             let mut x = in_flight(v6);
             x.peer_icmp(kind, code, 0, "P. 1:5(4) ack 1").quiet().state_is("ESTABLISHED");
@@ -134,7 +136,10 @@ fn source_quench_changes_nothing() {
         x.peer_icmp(4, 0, 0, ". 1:1461(1460) ack 1").quiet();
     }
     let after = x.info();
-    assert_eq!((after.snd_cwnd, after.snd_ssthresh, after.rto), (before.snd_cwnd, before.snd_ssthresh, before.rto));
+    assert_eq!(
+        (after.snd_cwnd, after.snd_ssthresh, after.rto),
+        (before.snd_cwnd, before.snd_ssthresh, before.rto)
+    );
     assert_eq!(x.error(), None);
     assert_eq!(x.host.counters().icmp_in_src_quenchs, 10);
 }

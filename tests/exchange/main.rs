@@ -1,10 +1,10 @@
 //! Scripted exchanges: one rule, one dialogue.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod acks;
 mod close;
 mod closed;
+#[path = "../common/mod.rs"]
+mod common;
 mod congestion;
 mod failure;
 mod handshake;

@@ -34,7 +34,9 @@ fn an_unknown_option_is_skipped_by_its_length() {
 /// conformance: 9293-MUST-7
 #[test]
 fn broken_option_lengths_are_survived() {
-    for raw in ["c8000000", "c8010000", "c8ff0000", "01010102", "020300aa", "08020000", "05030000", "0203", "050a"] {
+    for raw in
+        ["c8000000", "c8010000", "c8ff0000", "01010102", "020300aa", "08020000", "05030000", "0203", "050a"]
+    {
         let mut x = Exchange::listening();
         x.peer(&format!("S 0:0(0) <raw {raw}>")).ignore();
         x.on_port(41_002).peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1");
@@ -63,7 +65,13 @@ fn options_are_read_at_any_alignment() {
 #[test]
 fn padding_after_the_end_is_ignored_and_ours_is_zero() {
     // Ours: the checker looks at every packet; here every combination of options is sent.
-    for options in ["mss 1460", "mss 1460,sackOK", "mss 1460,wscale 2", "mss 1460,TS val 1 ecr 0,nop,nop", "sackOK,TS val 1 ecr 0"] {
+    for options in [
+        "mss 1460",
+        "mss 1460,sackOK",
+        "mss 1460,wscale 2",
+        "mss 1460,TS val 1 ecr 0,nop,nop",
+        "sackOK,TS val 1 ecr 0",
+    ] {
         let mut x = Setup::new().syn_options(options).established();
         x.write(b"x").stack("P. 1:2(1) ack 1");
     }
@@ -79,8 +87,10 @@ fn every_emitted_option_has_its_right_length() {
     let mut x = Setup::new().modern(7).established();
     x.peer("P. 11:21(10) ack 1").stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 11:21>");
     x.peer("P. 31:41(10) ack 1").stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 31:41 11:21>");
-    x.peer("P. 51:61(10) ack 1").stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 51:61 31:41 11:21>");
-    x.peer("P. 71:81(10) ack 1").stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 71:81 51:61 31:41>");
+    x.peer("P. 51:61(10) ack 1")
+        .stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 51:61 31:41 11:21>");
+    x.peer("P. 71:81(10) ack 1")
+        .stack(". 1:1(0) ack 1 <nop,nop,TS val * ecr *,nop,nop,sack 71:81 51:61 31:41>");
 }
 
 /// conformance: 9293-MUST-65

@@ -2,8 +2,8 @@
 
 use crate::common::exchange::{Exchange, Setup};
 use crate::common::{Errno, ms, secs};
-use tunstack::host::{Opt, Readiness, Shutdown};
 use tunstack::base::Duration;
+use tunstack::host::{Opt, Readiness, Shutdown};
 use tunstack::trace::TcpState;
 
 const SYNCHRONIZED: [TcpState; 7] = [
@@ -70,7 +70,8 @@ fn a_reset_may_carry_text() {
 #[test]
 fn of_all_sequence_numbers_one_resets() {
     for state in SYNCHRONIZED {
-        let (mut x, place) = Setup::new().config(|config| config.tcp_invalid_ratelimit = Duration::ZERO).in_state(state);
+        let (mut x, place) =
+            Setup::new().config(|config| config.tcp_invalid_ratelimit = Duration::ZERO).in_state(state);
         let (n, edge, nxt) = (place.rcv_nxt, place.edge, place.snd_nxt);
         for seq in [n - 1, n - 1000, edge, edge + 1, n + (1 << 30), n - (1 << 30)] {
             x.peer(&format!("R {seq}:{seq}(0)")).quiet();
@@ -97,11 +98,16 @@ fn a_peer_that_lost_its_state_resets_after_the_challenge() {
 #[test]
 fn a_syn_never_ends_a_connection() {
     for state in SYNCHRONIZED {
-        let (mut x, place) = Setup::new().config(|config| config.tcp_invalid_ratelimit = Duration::ZERO).in_state(state);
+        let (mut x, place) =
+            Setup::new().config(|config| config.tcp_invalid_ratelimit = Duration::ZERO).in_state(state);
         let (n, nxt) = (place.rcv_nxt, place.snd_nxt);
         let challenge = format!(". {nxt}:{nxt}(0) ack {n}");
         // A new SYN may reopen TIME-WAIT; an old one may not.
-        let numbers = if state == TcpState::TimeWait { vec![n - 1, n - 5000] } else { vec![n, n + 9, n - 5000, n + (1 << 30)] };
+        let numbers = if state == TcpState::TimeWait {
+            vec![n - 1, n - 5000]
+        } else {
+            vec![n, n + 9, n - 5000, n + (1 << 30)]
+        };
         for seq in numbers {
             x.peer(&format!("S {seq}:{seq}(0)")).stack(&challenge);
             x.peer(&format!("S {seq}:{}(9)", seq + 9)).stack(&challenge);

@@ -16,10 +16,8 @@ fn it_lasts_two_msl() {
     x.quiet_for(secs(59)).state_is("TIME-WAIT");
     x.quiet_for(secs(2)).state_is("CLOSED");
     x.peer(". 12:12(0) ack 2").stack("R 2:2(0)");
-    let mut x = Setup::new()
-        .config(|config| config.tcp_timewait_len = secs(240))
-        .in_state(TcpState::TimeWait)
-        .0;
+    let mut x =
+        Setup::new().config(|config| config.tcp_timewait_len = secs(240)).in_state(TcpState::TimeWait).0;
     x.quiet_for(secs(239)).state_is("TIME-WAIT");
     x.quiet_for(secs(2)).state_is("CLOSED");
 }
@@ -91,7 +89,9 @@ fn a_syn_without_the_timestamps_of_before_needs_a_greater_sequence_number() {
 fn timestamps_that_were_not_there_before_reopen_it() {
     let mut x = time_wait();
     let old_irs = x.isns_of_flow().1;
-    x.again(old_irs.wrapping_sub(5000)).peer("S 0:0(0) <mss 1460,sackOK,TS val 7 ecr 0>").stack("S. 0:0(0) ack 1");
+    x.again(old_irs.wrapping_sub(5000))
+        .peer("S 0:0(0) <mss 1460,sackOK,TS val 7 ecr 0>")
+        .stack("S. 0:0(0) ack 1");
 }
 
 /// conformance: 6191-2-else-drop

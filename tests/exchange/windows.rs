@@ -267,7 +267,9 @@ fn a_window_may_stay_closed_for_hours() {
     x.fill_window();
     let n = x.edge.expect("advertised");
     for _ in 0..200 {
-        x.after(secs(60)).peer(&format!(". {}:{}(0) ack 1", n - 1, n - 1)).stack(&format!(". 1:1(0) ack {n} win 0"));
+        x.after(secs(60))
+            .peer(&format!(". {}:{}(0) ack 1", n - 1, n - 1))
+            .stack(&format!(". 1:1(0) ack {n} win 0"));
     }
     x.state_is("ESTABLISHED");
 }

@@ -5,7 +5,9 @@
 
 use std::net::SocketAddr;
 use tunstack::base::{Duration, Instant};
-use tunstack::host::{Domain, Errno, Event, Host, MsgFlags, Opt, OptName, Readiness, Shutdown, SocketId, Type};
+use tunstack::host::{
+    Domain, Errno, Event, Host, MsgFlags, Opt, OptName, Readiness, Shutdown, SocketId, Type,
+};
 
 /// What an application does.
 #[derive(Clone, Debug)]
