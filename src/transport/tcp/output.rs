@@ -126,7 +126,9 @@ impl Synchronized {
                 self.snd.resend = Some(Resend { from: self.snd.seq(held.end).min(to), to, why });
                 continue;
             }
-            if self.snd.resend_pipe(from) >= self.snd.congestion.cwnd() {
+            // As full segments go, so that a timeout is followed by one segment however small; a closed window gets probes only.
+            let pipe = self.snd.resend_pipe(from);
+            if self.snd.wnd == 0 || pipe > 0 && pipe + mss > self.snd.congestion.cwnd() {
                 return None;
             }
             let plan = self.plan_resend(from, why, mss)?;
@@ -143,9 +145,8 @@ impl Synchronized {
         let offset = snd.offset(seq);
         let sent_end = snd.data_end().min(snd.nxt);
         let mut len = sent_end.since(seq).unwrap_or(0).min(mss);
-        if let Some(boundary) = snd.buffer.boundary_after(offset) {
-            len = len.min((boundary - offset) as u32);
-        }
+        let boundary = snd.buffer.boundary_after(offset).map(|at| (at - offset) as u32);
+        len = len.min(boundary.unwrap_or(len));
         if let Some(held) = snd.sacked.next_from(offset) {
             len = len.min(held.start.saturating_sub(offset) as u32);
         }
@@ -160,7 +161,7 @@ impl Synchronized {
         if len == 0 && !fin {
             return None;
         }
-        let push = seq.add(len) == snd.data_end();
+        let push = seq.add(len) == snd.data_end() || boundary == Some(len);
         Some(Plan { seq, len, fin, push, why, mss, sack: ArrayVec::new() })
     }
 

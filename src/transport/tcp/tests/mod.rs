@@ -2,7 +2,9 @@
 
 mod opening;
 mod pair;
+mod receiving;
 mod script;
+mod sending;
 mod states;
 mod transfer;
 
