@@ -1,7 +1,9 @@
 //! What a thread sleeps on while it watches the device: one epoll for whoever drives, one for the housekeeper.
 //!
 //! The driver's epoll holds the device, the timer and the wake fd. The housekeeper's epoll holds the driver's, with
-//! an interest that is off while somebody drives: the device is never unattended and never watched twice.
+//! an interest that is off while somebody drives, so the device is never watched twice. A driver that leaves sets the
+//! rest timer: the housekeeper takes over when it runs off. A thread that soon waits again finds the role still warm,
+//! and what arrived meanwhile has woken nobody (waking a thread costs more than processing its packet).
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +29,9 @@ pub(crate) struct Signals {
 /// Only look.
 pub(crate) const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
+/// How long a device may be unattended while a thread that drove it is busy with what it got.
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+
 const DEVICE: u64 = 0;
 const LINK: u64 = 1;
 const TIMER: u64 = 2;
@@ -38,22 +43,27 @@ pub(crate) struct Attention {
     driver: OwnedFd,
     housekeeper: OwnedFd,
     timer: OwnedFd,
+    rest: OwnedFd,
     kick: OwnedFd,
 }
 
 impl Attention {
     /// Fresh descriptors; the housekeeper attends.
     pub fn new() -> io::Result<Attention> {
+        let timer =
+            || timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK);
         let attention = Attention {
             driver: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             housekeeper: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?,
+            timer: timer()?,
+            rest: timer()?,
             kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         };
         attention.watch(attention.timer.as_fd(), TIMER)?;
         attention.watch(attention.kick.as_fd(), KICK)?;
         let data = epoll::EventData::new_u64(0);
         epoll::add(&attention.housekeeper, &attention.driver, data, epoll::EventFlags::IN)?;
+        epoll::add(&attention.housekeeper, &attention.rest, data, epoll::EventFlags::IN)?;
         Ok(attention)
     }
 
@@ -93,10 +103,18 @@ impl Attention {
         signals
     }
 
-    /// Sleeps until nobody drives and something happened, as the housekeeper.
+    /// Sleeps as the housekeeper: until something happened that it is to attend, or a rest is over.
     pub fn sleep(&self) {
         let mut events: [std::mem::MaybeUninit<epoll::Event>; 1] = [std::mem::MaybeUninit::uninit(); 1];
         let _ = epoll::wait(&self.housekeeper, &mut events, None);
+        drain(&self.rest);
+    }
+
+    /// The role is free and still warm: the housekeeper wakes after [`REST`] and takes it.
+    pub fn rest(&self) {
+        let value = Itimerspec { it_interval: NO_TIME, it_value: REST };
+        let result = timerfd_settime(&self.rest, TimerfdTimerFlags::empty(), &value);
+        debug_assert!(result.is_ok(), "timerfd_settime: {result:?}");
     }
 
     /// Switches the housekeeper's interest on or off.
@@ -165,6 +183,15 @@ mod tests {
         attention.clear_kick();
         assert!(!housekeeper_would_wake(&attention));
         assert_eq!(attention.wait(Some(&NO_TIME)), Signals::default());
+    }
+
+    #[test]
+    fn a_rest_ends_by_itself() {
+        let attention = Attention::new().expect("descriptors");
+        attention.housekeeper_attends(false);
+        attention.rest();
+        attention.sleep();
+        assert!(!housekeeper_would_wake(&attention));
     }
 
     #[test]

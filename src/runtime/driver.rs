@@ -227,7 +227,7 @@ impl Shared {
                 if shard.attention.is_none() {
                     return;
                 }
-                if shard.role != Role::Housekeeper {
+                if !shard.housekeeper_has_role() {
                     break;
                 }
                 let more = shard.round(attention.wait(Some(&NO_TIME)));

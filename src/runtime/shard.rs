@@ -27,6 +27,8 @@ new_key_type! {
 pub(crate) enum Role {
     /// Nobody waits; the housekeeper is interested.
     Housekeeper,
+    /// A thread left a moment ago, and may be back before the housekeeper takes over.
+    Nobody,
     /// A waiting thread, known by the number of its term.
     Thread(u64),
     /// The embedder's event loop.
@@ -338,14 +340,13 @@ impl Shard {
     pub fn take_role(&mut self) -> Option<(u64, Arc<Attention>)> {
         let attention = Arc::clone(self.attention.as_ref()?);
         match self.role {
-            Role::Housekeeper => {
-                attention.housekeeper_attends(false);
-                self.terms += 1;
-                self.role = Role::Thread(self.terms);
-                Some((self.terms, attention))
-            }
-            Role::Thread(_) | Role::Reactor => None,
+            Role::Housekeeper => attention.housekeeper_attends(false),
+            Role::Nobody => {}
+            Role::Thread(_) | Role::Reactor => return None,
         }
+        self.terms += 1;
+        self.role = Role::Thread(self.terms);
+        Some((self.terms, attention))
     }
 
     /// Gives the role to the embedder's event loop; a thread that drives finds it gone when it looks up.
@@ -353,6 +354,7 @@ impl Shard {
         let attention = Arc::clone(self.attention.as_ref()?);
         match self.role {
             Role::Housekeeper => attention.housekeeper_attends(false),
+            Role::Nobody => {}
             Role::Thread(_) => attention.kick(),
             Role::Reactor => return None,
         }
@@ -360,7 +362,7 @@ impl Shard {
         Some(attention)
     }
 
-    /// Leaves the role: to another waiter, if there is one, else to the housekeeper.
+    /// Leaves the role: to another waiter, if there is one, else in time to the housekeeper.
     pub fn leave_role(&mut self) {
         let heir = if self.ended.is_none() { self.sleepers.values_mut().next() } else { None };
         match heir {
@@ -371,12 +373,23 @@ impl Shard {
                 self.role = Role::Thread(self.terms);
             }
             None => {
-                self.role = Role::Housekeeper;
+                self.role = Role::Nobody;
                 if let Some(attention) = &self.attention {
-                    attention.housekeeper_attends(true);
+                    attention.rest();
                 }
             }
         }
+    }
+
+    /// Is the role the housekeeper's? One that nobody came back for is now.
+    pub fn housekeeper_has_role(&mut self) -> bool {
+        if self.role == Role::Nobody
+            && let Some(attention) = &self.attention
+        {
+            attention.housekeeper_attends(true);
+            self.role = Role::Housekeeper;
+        }
+        self.role == Role::Housekeeper
     }
 
     pub fn go_to_sleep(&mut self, waker: &Waker) -> SleeperId {

@@ -47,9 +47,12 @@ pub(crate) struct Inner {
     recv_timeout: AtomicU64,
     send_timeout: AtomicU64,
     recv_lowat: AtomicU32,
-    /// Datagram that `MSG_MORE` has begun, with where it goes.
-    corked: Mutex<Option<(Option<SocketAddr>, PacketInfo, Vec<u8>)>>,
+    /// Datagram that `MSG_MORE` has begun.
+    corked: Mutex<Option<Corked>>,
 }
+
+/// A datagram that is not complete, with where it goes.
+type Corked = (Option<SocketAddr>, PacketInfo, Vec<u8>);
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -165,6 +168,9 @@ impl Inner {
         direction: Direction,
         op: impl FnOnce(&mut Host, Instant) -> Result<T, Errno>,
     ) -> Result<Option<T>, Errno> {
+        if self.is_closed() {
+            return Err(Errno::EBADF);
+        }
         self.shared.poll(context, (self.id, direction), |shard, now| not_yet(op(&mut shard.host, now)))
     }
 

@@ -3,6 +3,7 @@
 //! * [`TcpStream`], [`TcpListener`], [`UdpSocket`]: the standard library's, on an explicit stack.
 //! * [`Socket`]: the BSD calls with Linux's numbers; [`poll`] and [`select`].
 //! * [`Poller`]: thousands of sockets in one thread.
+//! * `*_async` and `poll_*` of the three: futures for any executor, or for [`Stack::block_on`](crate::runtime::Stack::block_on).
 //!
 //! Every error of a socket is an [`io::Error`] made from an error number, so kind, code and text equal the kernel's.
 
@@ -13,6 +14,7 @@ mod numbers;
 mod poll;
 mod poller;
 mod split;
+mod task;
 mod tcp_info;
 mod tcp_listener;
 mod tcp_stream;

@@ -469,3 +469,77 @@ fn names_go_through_the_resolver() {
     assert_eq!(client.peer_addr().expect("peer"), listener.local_addr().expect("name"));
     assert_eq!(TcpStream::connect(&stack, ("other.test", 80)).unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn tasks_are_woken_whoever_drives() {
+    let (one, other) = pair();
+    let listener = TcpListener::bind(&other, "10.0.0.2:7").expect("bind");
+    // One side drives in `block_on`; on the other the housekeeper does, and a plain executor of one task sleeps.
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Unpark>) {
+            self.0.unpark();
+        }
+    }
+    let server = std::thread::spawn(move || {
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let mut task = Box::pin(async {
+            let (stream, _) = listener.accept_async().await?;
+            stream.set_nodelay(true)?;
+            let mut buffer = [0; 1000];
+            let mut total = 0;
+            while let n @ 1.. = stream.read_async(&mut buffer).await? {
+                stream.write_all_async(&buffer[..n]).await?;
+                total += n;
+            }
+            std::io::Result::Ok(total)
+        });
+        loop {
+            match task.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(result) => return result.expect("echo"),
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        }
+    });
+    let back = one.block_on(async {
+        let stream = TcpStream::connect_async(&one, "10.0.0.2:7".parse().expect("addr")).await?;
+        let mut buffer = [0; 5000];
+        let mut back = 0;
+        for _ in 0..200 {
+            stream.write_all_async(&[7; 3000]).await?;
+            let mut left = 3000;
+            while left > 0 {
+                let n = stream.read_async(&mut buffer).await?;
+                assert!(buffer[..n].iter().all(|octet| *octet == 7));
+                left -= n;
+                back += n;
+            }
+        }
+        std::io::Result::Ok(back)
+    });
+    assert_eq!(back.expect("echo"), 600_000);
+    assert_eq!(server.join().expect("server"), 600_000);
+    let refused = one.block_on(TcpStream::connect_async(&one, "10.0.0.2:9".parse().expect("addr")));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_task_is_woken_by_what_another_thread_does() {
+    let stack = Stack::builder().start().expect("start");
+    let socket = UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind");
+    let name = socket.local_addr().expect("name");
+    let sender = UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind");
+    let sending = std::thread::spawn(move || {
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_micros(300));
+            sender.send_to(b"x", name).expect("send");
+        }
+    });
+    stack.block_on(async {
+        for _ in 0..100 {
+            assert_eq!(socket.recv_from_async(&mut [0; 8]).await.expect("recv").0, 1);
+        }
+    });
+    sending.join().expect("sender");
+}
