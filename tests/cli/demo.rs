@@ -1,0 +1,140 @@
+//! `tunstack demo`.
+
+use crate::harness::{Node, Test, Who, private, test, test_as};
+use crate::program::{run, tunstack};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+pub const TESTS: &[Test] = &[
+    test("demo::real_kernel", real_kernel),
+    test_as("demo::real_kernel_rootless", Who::Nobody, Node::Open, real_kernel),
+    test("demo::another_client", another_client),
+    test("demo::bad_link", bad_link),
+    test("demo::capture_to_a_pipe", capture_to_a_pipe),
+    test("demo::simulated", simulated),
+    test("demo::dry_run", dry_run),
+    test_as("demo::without_rights_it_simulates", Who::Nobody, Node::Closed, without_rights_it_simulates),
+];
+
+/// The states of our end, in order, each once.
+fn our_states(ladder: &str) -> Vec<&str> {
+    let states = [
+        "SYN-RECEIVED",
+        "ESTABLISHED",
+        "CLOSE-WAIT",
+        "LAST-ACK",
+        "CLOSED",
+        "FIN-WAIT-1",
+        "FIN-WAIT-2",
+        "TIME-WAIT",
+    ];
+    let mut found: Vec<&str> = ladder
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2).filter(|word| states.contains(word)))
+        .collect();
+    found.dedup();
+    found
+}
+
+fn real_kernel() {
+    let said = run("demo");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let text = &said.output;
+    assert_eq!(
+        our_states(text),
+        ["SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED"],
+        "{text}"
+    );
+    for part in [
+        "tunstack at 10.9.0.2",
+        "nsenter",
+        "<─ SYN     seq 0",
+        "── SYN ACK seq 0 ack 1",
+        "mss 1460, sack, timestamps",
+        "closed in good order, by the peer first, so TIME-WAIT is the peer's",
+        "nothing sent again",
+        "http://10.9.0.2/",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
+
+fn another_client() {
+    private();
+    let mut command = tunstack("demo --client");
+    command.args(["sh", "-c", "echo at $ADDR; exit 3"]);
+    let output = command.output().expect("built");
+    let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("at 10.9.0.2\n"), "{text}");
+    assert_eq!(error, "tunstack: sh ended with exit code 3\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn bad_link() {
+    let said = run("demo --link drop=syn-ack:1,delay=5ms --seed 7");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.output.contains("sent again"), "{}", said.output);
+}
+
+fn capture_to_a_pipe() {
+    let output = tunstack("demo --capture -").output().expect("built");
+    let ladder = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && ladder.contains("SYN ACK"), "{ladder}");
+    let fields =
+        ["-r", "-", "-T", "fields", "-e", "tcp.flags.str", "-e", "tcp.analysis.flags", "-e", "frame.comment"];
+    let Some(text) = filter("tshark", &fields, &output.stdout) else {
+        return crate::harness::skip("tshark is not installed: apt install tshark");
+    };
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    assert!(lines.len() >= 9, "{text}");
+    assert!(lines.iter().all(|fields| fields[1].is_empty()), "a clean link has nothing to analyse: {text}");
+    assert!(lines[0][2].starts_with("taken; -> SYN-RECEIVED"), "{text}");
+    assert!(text.contains("sent: close") && text.contains("cwnd"), "{text}");
+}
+
+/// What a program makes of `input`; `None` when it is not installed.
+fn filter(program: &str, arguments: &[&str], input: &[u8]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    child.stdin.take().expect("piped").write_all(input).expect("reads all");
+    let output = child.wait_with_output().expect("our child");
+    assert!(output.status.success());
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn simulated() {
+    let once = run("demo --sim --seed 3 --link loss=15%,delay=20ms");
+    assert_eq!(once.code, Some(0), "{once:?}");
+    assert!(once.output.contains("lost on the way") && once.output.contains("sent again"), "{}", once.output);
+    let again = run("demo --sim --seed 3 --link loss=15%,delay=20ms");
+    assert_eq!(once.output, again.output, "the same seed gives the same packets");
+    let clean = run("demo --sim");
+    assert_eq!(
+        our_states(&clean.output),
+        ["SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED"]
+    );
+    assert!(clean.output.contains("nothing sent again"), "{}", clean.output);
+}
+
+fn dry_run() {
+    private();
+    let said = run("demo --dry-run --addr 10.7.0.2/24 --tun t7");
+    assert_eq!(said.code, Some(0));
+    assert!(said.output.starts_with("ip tuntap add dev t7 mode tun\n"), "{}", said.output);
+    assert!(said.output.contains("ip address add 10.7.0.1/24 broadcast + dev t7\n"), "{}", said.output);
+    assert!(!tunstack::link::exists("t7").expect("can be asked"), "nothing was made");
+}
+
+fn without_rights_it_simulates() {
+    let said = run("demo");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let mut lines = said.error.lines();
+    assert!(
+        lines.next().is_some_and(|line| line.starts_with("tunstack: /dev/net/tun must not be opened")),
+        "{said:?}"
+    );
+    assert_eq!(lines.next(), Some("tunstack: so here are two simulated hosts instead, as with --sim"));
+    assert!(said.output.contains("closed in good order"), "{}", said.output);
+}
