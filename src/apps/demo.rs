@@ -27,9 +27,9 @@ pub fn run(options: &cli::Demo) -> Outcome {
     if options.sim {
         return sim::run(&options.device);
     }
-    let privileged = device::enter(&cli::Device { netns: true, ..options.device.clone() });
-    let started = privileged.and_then(|privilege| {
-        let running = device::start(&options.device, LadderTo::Output)?;
+    let private = cli::Device { netns: true, ..options.device.clone() };
+    let started = device::enter(&private).and_then(|privilege| {
+        let running = device::start(&private, LadderTo::Output)?;
         Ok((privilege, running))
     });
     match started {

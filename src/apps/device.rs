@@ -189,14 +189,16 @@ impl Readers {
         let to = match ladder {
             LadderTo::Nowhere if options.ladder => LadderTo::Error,
             LadderTo::Output if captures_to_output(options) => LadderTo::Error,
-            to => to,
+            LadderTo::Nowhere | LadderTo::Output | LadderTo::Error => ladder,
         };
         let ladder = match to {
             LadderTo::Nowhere => None,
             LadderTo::Output => Some(Ladder::new(io::stdout(), Style::of(&io::stdout()))),
             LadderTo::Error => Some(Ladder::new(io::stderr(), Style::of(&io::stderr()))),
         };
-        let ladder = ladder.map(|ladder| Shared::new(ladder.with_names("tunstack", "other end")));
+        // In a private namespace there is nobody else.
+        let other = if options.netns { "Linux kernel" } else { "other end" };
+        let ladder = ladder.map(|ladder| Shared::new(ladder.with_names("tunstack", other)));
         let capture = options.capture.as_deref().map(|path| open_capture(path, interface)).transpose()?;
         let mut tee = Tee::new();
         if let Some(ladder) = &ladder {

@@ -86,7 +86,7 @@ fn read_head(stream: &mut impl Read) -> Outcome<(Head, Vec<u8>)> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        match Head::parse(&read).map_err(Failure::run)? {
+        match Head::parse(&read).map_err(|why| Failure::run(format!("the answer is no HTTP/1: {why}")))? {
             Some((head, length)) => {
                 read.drain(..length);
                 if !matches!(head.status().map_err(Failure::run)?, 100..=199) {
