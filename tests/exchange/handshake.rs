@@ -222,6 +222,18 @@ fn a_syn_ack_is_sent_again_and_the_embryo_then_forgotten() {
     x.peer(". 1:1(0) ack 1").stack("R 1:1(0)");
 }
 
+/// What went wrong before the handshake came through is no error of the connection.
+#[test]
+fn a_handshake_that_was_hard_leaves_no_error() {
+    let mut x = Exchange::connecting();
+    x.peer_icmp(3, 1, 0, "S 0:0(0)").quiet();
+    for gap in [1, 2, 4, 8] {
+        x.after(secs(gap)).stack("S 0:0(0)");
+    }
+    x.peer("S. 0:0(0) ack 1 <mss 1460>").stack(". 1:1(0) ack 1");
+    assert_eq!(x.error(), None);
+}
+
 /// conformance: 9293-MUST-22
 #[test]
 fn a_silent_peer_is_a_soft_error_at_first_and_then_a_timeout() {

@@ -97,6 +97,19 @@ fn the_newest_segment_alone_changes_the_send_window() {
     assert_eq!(x.info().snd_wnd, 6000, "an older segment says nothing new");
 }
 
+/// Segments that overtook each other: the acknowledgment moves on with one that is older than the last window, which must not
+/// carry that window's edge beyond what was ever offered.
+#[test]
+fn an_old_window_does_not_ride_on_a_new_ack() {
+    let mut x = Exchange::established();
+    x.write_octets(10_000).take_all();
+    x.peer("P. 11:21(10) ack 1 win 9000").take_all();
+    // Sent earlier, and it acknowledges more.
+    x.peer(". 1:1(0) ack 5001 win 4000").take_all();
+    x.write_octets(5_000);
+    assert!(x.info().snd_wnd == 4000 && x.octets_sent() == 0, "the peer's window ends at 9001, 10000 are out");
+}
+
 /// conformance: 9293-MUST-34, 9293-SHLD-15, 9293-SHLD-16
 #[test]
 fn a_shrunken_window_stops_new_data_and_not_retransmissions() {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 fn every_seed_ends_well() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SEED") {
-        let scenario = Scenario::from_seed(seed);
+        let scenario = Scenario { verbose: true, ..Scenario::from_seed(seed) };
         println!("{scenario:#?}");
         println!("{:?}", scenario.run());
         return;

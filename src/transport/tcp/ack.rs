@@ -151,13 +151,15 @@ impl Synchronized {
         }
     }
 
-    /// RFC 9293 §3.10.7.4: only a segment that is not older than the last one that told the window may change it.
+    /// RFC 9293 §3.10.7.4: only a segment that is not older than the last one that told the window may change it. One that moves
+    /// SND.UNA is newer in any case, as on Linux: with the old window kept, the right edge would move beyond what the peer offered.
     fn update_window(&mut self, common: &mut Common, env: &mut Env, seg: &Segment<'_>, context: &AckContext) {
         let snd = &mut self.snd;
         if context.ack.before(snd.una) {
             return;
         }
-        let newer = snd.wl1.before(seg.seq) || snd.wl1 == seg.seq && snd.wl2.at_or_before(context.ack);
+        let newer = context.acked > 0
+            || snd.wl1.before(seg.seq) || snd.wl1 == seg.seq && snd.wl2.at_or_before(context.ack);
         if !newer {
             return;
         }

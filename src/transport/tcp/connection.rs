@@ -298,6 +298,7 @@ impl Connection {
             }
             Next::Synchronized(state) => {
                 self.state = State::Synchronized(state);
+                self.common.soft_error = None; // the trouble is over
                 self.common.wakes |= Readiness::WRITABLE;
             }
             Next::TimeWait => self.enter_time_wait(env),

@@ -5,6 +5,8 @@ mod invariants;
 mod scenario;
 
 use super::checker::Checker;
+use super::packet::{Packet, SYN};
+use super::text::{self, Isns};
 use super::wire::Wire;
 pub use app::{App, Plan};
 use invariants::Views;
@@ -22,6 +24,8 @@ pub struct Pair {
     checkers: [Checker; 2],
     views: [Views; 2],
     steps: u64,
+    /// Print every packet, with the ISN of each end for relative numbers.
+    told: Option<[u32; 2]>,
 }
 
 /// How a run ended, by end: octets received in full, or the error that its calls gave.
@@ -55,6 +59,7 @@ impl Pair {
             checkers,
             views,
             steps: 0,
+            told: scenario.verbose.then_some([0; 2]),
         };
         for end in [1, 0] {
             pair.act(end, |app, host, now| app.start(host, now, end == 1 && !scenario.simultaneous));
@@ -102,6 +107,7 @@ impl Pair {
         self.now = self.now.max(at);
         let now = self.now;
         for flying in self.wire.take(now) {
+            self.tell(1 - flying.to, &flying.bytes, "arrives");
             self.checkers[flying.to].arrived(&flying.bytes);
             self.hosts[flying.to].receive(now, &flying.bytes, RxMeta::default());
         }
@@ -132,6 +138,7 @@ impl Pair {
         loop {
             while let Some(packet) = self.hosts[end].transmit(self.now) {
                 let bytes = packet.to_vec();
+                self.tell(end, &bytes, "leaves");
                 if let Err(fault) = self.checkers[end].sent(self.now, &bytes) {
                     panic!("host {end} at {:?}: {fault}", self.now);
                 }
@@ -144,6 +151,24 @@ impl Pair {
         self.checkers[end].settle();
         if let Err(what) = self.hosts[end].check_invariants() {
             panic!("host {end} at {:?}: {what}", self.now);
+        }
+    }
+
+    fn tell(&mut self, from: usize, bytes: &[u8], what: &str) {
+        let Some(isns) = &mut self.told else { return };
+        let arrow = if from == 0 { "0 >  " } else { "  < 1" };
+        match Packet::parse(bytes) {
+            Ok(packet) => match packet.tcp() {
+                Some(tcp) => {
+                    if tcp.has(SYN) && what == "leaves" {
+                        isns[from] = tcp.seq;
+                    }
+                    let numbers = Isns { sender: isns[from], other: isns[1 - from] };
+                    println!("{:>14?} {arrow} {what:<7} {}", self.now, text::show(tcp, numbers));
+                }
+                None => println!("{:>14?} {arrow} {what:<7} {:?}", self.now, packet.body),
+            },
+            Err(why) => println!("{:>14?} {arrow} {what:<7} {why}", self.now),
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Scenario {
     pub simultaneous: bool,
     /// The fault lasts longer than the user timeout: an error is the right end.
     pub hopeless: bool,
+    /// Print every packet.
+    pub verbose: bool,
 }
 
 fn millis(rng: &mut Rng, low: u64, high: u64) -> Duration {
@@ -43,7 +45,7 @@ impl Scenario {
         let sizes = [size(rng), size(rng)];
         let plans = [0, 1].map(|end| plan(rng, sizes[end], sizes[1 - end], hopeless));
         let configs = [0, 1].map(|_| config(rng));
-        Scenario { seed, v6, mtu, faults, configs, plans, simultaneous: rng.chance(0.08), hopeless }
+        Scenario { seed, v6, mtu, faults, configs, plans, simultaneous: rng.chance(0.08), hopeless, verbose: false }
     }
 
     /// Runs it and judges how it ended.
