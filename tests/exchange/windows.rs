@@ -107,7 +107,10 @@ fn an_old_window_does_not_ride_on_a_new_ack() {
     // Sent earlier, and it acknowledges more.
     x.peer(". 1:1(0) ack 5001 win 4000").take_all();
     x.write_octets(5_000);
-    assert!(x.info().snd_wnd == 4000 && x.octets_sent() == 0, "the peer's window ends at 9001, 10000 are out");
+    assert!(
+        x.info().snd_wnd == 4000 && x.octets_sent() == 0,
+        "the peer's window ends at 9001, 10000 are out"
+    );
 }
 
 /// conformance: 9293-MUST-34, 9293-SHLD-15, 9293-SHLD-16

@@ -159,7 +159,8 @@ impl Synchronized {
             return;
         }
         let newer = context.acked > 0
-            || snd.wl1.before(seg.seq) || snd.wl1 == seg.seq && snd.wl2.at_or_before(context.ack);
+            || snd.wl1.before(seg.seq)
+            || snd.wl1 == seg.seq && snd.wl2.at_or_before(context.ack);
         if !newer {
             return;
         }

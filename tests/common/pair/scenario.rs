@@ -45,7 +45,17 @@ impl Scenario {
         let sizes = [size(rng), size(rng)];
         let plans = [0, 1].map(|end| plan(rng, sizes[end], sizes[1 - end], hopeless));
         let configs = [0, 1].map(|_| config(rng));
-        Scenario { seed, v6, mtu, faults, configs, plans, simultaneous: rng.chance(0.08), hopeless, verbose: false }
+        Scenario {
+            seed,
+            v6,
+            mtu,
+            faults,
+            configs,
+            plans,
+            simultaneous: rng.chance(0.08),
+            hopeless,
+            verbose: false,
+        }
     }
 
     /// Runs it and judges how it ended.
