@@ -113,7 +113,7 @@ impl Host {
             reuse_addr: socket.options.reuse_addr,
             backlog,
             defer_accept: socket.options.defer_accept,
-            settings: fresh.settings.clone(),
+            settings: Arc::new(fresh.settings.clone()),
         });
         self.tcp.ports.update(local.port(), token(id), |binding| binding.listening = true);
         socket.kind = Kind::Listener(key);
@@ -311,7 +311,7 @@ impl Host {
         let socket = sockets.get_mut(id)?;
         let Kind::Listener(key) = socket.kind else { return Ok(()) };
         if let Some(listener) = tcp.listener(key) {
-            let (local, settings) = (listener.options.local, listener.options.settings.clone());
+            let (local, settings) = (listener.options.local, Settings::clone(&listener.options.settings));
             tcp.ports.update(local.port(), token(id), |binding| binding.listening = false);
             tcp.close_listener(&mut common.env(now), key);
             socket.kind = Kind::Fresh(Box::new(Fresh { local, settings, error: None }));

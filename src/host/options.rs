@@ -166,7 +166,7 @@ impl Host {
             Kind::Fresh(fresh) => change(&mut fresh.settings, &common.config)?,
             Kind::Listener(key) => {
                 let listener = tcp.listener_mut(*key).ok_or(Errno::EINVAL)?;
-                change(&mut listener.options.settings, &common.config)?;
+                change(Arc::make_mut(&mut listener.options.settings), &common.config)?;
             }
             Kind::Connection { id, .. } => {
                 let mut settings = tcp.get(*id).ok_or(Errno::EINVAL)?.settings().clone();
@@ -256,7 +256,7 @@ impl Host {
         match &self.sockets.get(id)?.kind {
             Kind::Fresh(fresh) => Ok(&fresh.settings),
             Kind::Listener(key) => {
-                self.tcp.listener(*key).map(|listener| &listener.options.settings).ok_or(Errno::EINVAL)
+                self.tcp.listener(*key).map(|listener| &*listener.options.settings).ok_or(Errno::EINVAL)
             }
             Kind::Connection { id, .. } => self.tcp.get(*id).map(|conn| conn.settings()).ok_or(Errno::EINVAL),
             Kind::Udp(_) | Kind::Ping(_) => Err(Errno::ENOPROTOOPT),

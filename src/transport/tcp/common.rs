@@ -8,6 +8,7 @@ use super::synchronized::Synchronized;
 use crate::base::{Errno, Instant, Readiness};
 use crate::trace::{Drop, EventKind, Flow, TcpState, Timer};
 use crate::transport::Env;
+use std::sync::Arc;
 
 /// Who sent the first SYN (RFC 9293 §3.5, MUST-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub(super) enum Origin {
 #[derive(Debug)]
 pub(super) struct Common {
     pub flow: Flow,
-    pub settings: Settings,
+    /// Shared by all connections of a listener that changed none.
+    pub settings: Arc<Settings>,
     pub isn: Isn,
     pub origin: Origin,
     /// Largest IP packet to the destination.
@@ -93,7 +95,7 @@ impl Outcome {
 
 impl Common {
     /// A connection begins.
-    pub fn new(flow: Flow, isn: Isn, origin: Origin, settings: Settings, mtus: Mtus) -> Common {
+    pub fn new(flow: Flow, isn: Isn, origin: Origin, settings: Arc<Settings>, mtus: Mtus) -> Common {
         Common {
             flow,
             settings,

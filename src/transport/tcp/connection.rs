@@ -13,6 +13,7 @@ use crate::trace::{Drop, EventKind, Flow, TcpState, View, Why};
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, Segment};
+use std::sync::Arc;
 
 /// What a connection starts its numbers from; chosen by the table (RFC 6528, RFC 7323 §5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +135,14 @@ pub(super) struct Closed {
 #[allow(clippy::too_many_arguments)]
 impl Connection {
     /// Active open: the SYN is due.
-    pub fn connect(env: &mut Env, flow: Flow, isn: Isn, settings: Settings, mtus: Mtus) -> Connection {
-        let common = Common::new(flow, isn, Origin::Active, settings, mtus);
+    pub fn connect(
+        env: &mut Env,
+        flow: Flow,
+        isn: Isn,
+        settings: impl Into<Arc<Settings>>,
+        mtus: Mtus,
+    ) -> Connection {
+        let common = Common::new(flow, isn, Origin::Active, settings.into(), mtus);
         common.moved(env, TcpState::Closed, TcpState::SynSent, "user opens", "RFC 9293 §3.10.1");
         Connection { common, state: State::SynSent(SynSent::new()) }
     }
@@ -146,10 +153,10 @@ impl Connection {
         flow: Flow,
         isn: Isn,
         syn: &Segment<'_>,
-        settings: Settings,
+        settings: impl Into<Arc<Settings>>,
         mtus: Mtus,
     ) -> Connection {
-        let common = Common::new(flow, isn, Origin::Passive, settings, mtus);
+        let common = Common::new(flow, isn, Origin::Passive, settings.into(), mtus);
         common.moved(env, TcpState::Listen, TcpState::SynReceived, "SYN arrived", "RFC 9293 §3.10.7.2");
         let agreement = handshake::agree(&common, env, syn);
         Connection { common, state: State::SynReceived(SynReceived::new(syn, agreement, None)) }

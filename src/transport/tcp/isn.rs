@@ -31,7 +31,8 @@ impl IsnGenerator {
     }
 }
 
-fn tuple(flow: &Flow) -> [u8; 36] {
+/// A four-tuple in few octets, IPv4 as IPv4-mapped.
+pub(super) fn tuple(flow: &Flow) -> [u8; 36] {
     let mut octets = [0; 36];
     octets[..16].copy_from_slice(&v6_octets(flow.local.ip()));
     octets[16..18].copy_from_slice(&flow.local.port().to_be_bytes());

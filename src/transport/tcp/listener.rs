@@ -8,6 +8,7 @@ use super::table::ConnId;
 use crate::base::{Config, Duration};
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 slotmap::new_key_type! {
     /// A listener of one host.
@@ -30,7 +31,7 @@ pub struct ListenOptions {
     /// `TCP_DEFER_ACCEPT`: wait this long for data before a connection is handed out; zero: do not.
     pub defer_accept: Duration,
     /// Inherited by its connections.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
 }
 
 /// One listening socket.

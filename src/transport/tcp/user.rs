@@ -135,7 +135,7 @@ impl Connection {
 
     /// Settings were changed.
     pub fn apply(&mut self, env: &mut Env, settings: Settings) {
-        let old = core::mem::replace(&mut self.common.settings, settings);
+        let old = core::mem::replace(&mut self.common.settings, settings.into());
         let common = &mut self.common;
         let State::Synchronized(state) = &mut self.state else { return };
         let new = &common.settings;

@@ -6,6 +6,7 @@
 mod segments;
 
 use super::connection::{Connection, Mtus};
+use super::isn::tuple;
 use super::listener::{ListenOptions, Listener, ListenerId};
 use super::{IsnGenerator, Settings};
 use crate::base::io::Readiness;
@@ -70,7 +71,7 @@ const MAX_REPLIES: usize = 1024;
 /// TCP as a whole.
 pub struct Tcp {
     connections: SlotMap<ConnId, Entry>,
-    demux: HashMap<Flow, ConnId, KeyedState>,
+    demux: HashMap<[u8; 36], ConnId, KeyedState>,
     listeners: SlotMap<ListenerId, Listener>,
     listening: HashMap<u16, Vec<ListenerId>, KeyedState>,
     /// Ports of bound sockets and connections; sockets are known by the owner's names.
@@ -180,12 +181,13 @@ impl Tcp {
         if flow.local.port() == 0 {
             let Flow { local, remote } = flow;
             let demux = &self.demux;
-            let unused =
-                |port| !demux.contains_key(&Flow { local: SocketAddr::new(local.ip(), port), remote });
+            let unused = |port| {
+                !demux.contains_key(&tuple(&Flow { local: SocketAddr::new(local.ip(), port), remote }))
+            };
             let port = self.ports.choose_for(env.config, local.ip(), remote, unused);
             flow.local.set_port(port.ok_or(Errno::EADDRNOTAVAIL)?);
         }
-        if self.demux.contains_key(&flow) {
+        if self.demux.contains_key(&tuple(&flow)) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let (token, reuse_addr) = socket;
@@ -260,7 +262,7 @@ impl Tcp {
 
     /// The key variables of the connection of this four-tuple.
     pub fn view(&self, flow: &Flow) -> Option<View> {
-        self.demux.get(flow).map(|id| self.connections[*id].conn.view())
+        self.demux.get(&tuple(flow)).map(|id| self.connections[*id].conn.view())
     }
 
     /// Checks everything that must hold at any time.
@@ -271,7 +273,7 @@ impl Tcp {
         for (id, entry) in &self.connections {
             let flow = entry.conn.flow();
             entry.conn.check_invariants().map_err(|what| format!("{flow:?}: {what}"))?;
-            if entry.linked != (self.demux.get(&flow) == Some(&id)) {
+            if entry.linked != (self.demux.get(&tuple(&flow)) == Some(&id)) {
                 return Err(format!("{flow:?}: demultiplexing disagrees"));
             }
         }
@@ -299,7 +301,7 @@ impl Tcp {
             in_time_wait: false,
         };
         let id = self.connections.insert(entry);
-        self.demux.insert(flow, id);
+        self.demux.insert(tuple(&flow), id);
         self.ports.add_connection(flow.local, reuse_addr);
         id
     }
@@ -310,7 +312,7 @@ impl Tcp {
         if core::mem::take(&mut entry.linked) {
             let flow = entry.conn.flow();
             self.ports.remove_connection(flow.local, entry.reuse_addr);
-            self.demux.remove(&flow);
+            self.demux.remove(&tuple(&flow));
         }
     }
 

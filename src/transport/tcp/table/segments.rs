@@ -7,9 +7,11 @@ use crate::base::Errno;
 use crate::trace::{Drop, Flow, Reason};
 use crate::transport::Env;
 use crate::transport::tcp::connection::{Connection, Mtus, SegmentMeta, Verdict};
+use crate::transport::tcp::isn::tuple;
 use crate::transport::tcp::listener::ListenerId;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Segment};
+use std::sync::Arc;
 
 impl Tcp {
     /// A segment arrived for one of our addresses. `mtus` are asked only for a SYN.
@@ -21,7 +23,7 @@ impl Tcp {
         meta: SegmentMeta,
         mtus: Mtus,
     ) -> Reason {
-        let Some(&id) = self.demux.get(&flow) else {
+        let Some(&id) = self.demux.get(&tuple(&flow)) else {
             return self.input_without_connection(env, flow, segment, mtus);
         };
         if let Owner::Embryo(listener) = self.connections[id].owner
@@ -116,7 +118,7 @@ impl Tcp {
         if let Some(floor) = iss_above {
             isn.iss = isn.iss.max(floor.add(1));
         }
-        let (settings, reuse_addr) = (options.options.settings.clone(), options.options.reuse_addr);
+        let (settings, reuse_addr) = (Arc::clone(&options.options.settings), options.options.reuse_addr);
         let conn = Connection::accept_syn(env, flow, isn, segment, settings, mtus);
         let id = self.insert(env.now, conn, Owner::Embryo(listener), reuse_addr);
         self.listeners[listener].embryos.insert(id);
@@ -174,7 +176,7 @@ impl Tcp {
         error: (Errno, bool),
         mtu: Option<u32>,
     ) -> bool {
-        let Some(&id) = self.demux.get(&flow) else { return false };
+        let Some(&id) = self.demux.get(&tuple(&flow)) else { return false };
         self.with(env, id, |conn, env| conn.on_icmp(env, error.0, error.1, mtu, Some(seq))).unwrap_or(false)
     }
 }
