@@ -67,11 +67,23 @@ impl Host {
             | Opt::SynCnt(_)
             | Opt::Linger2(_)
             | Opt::WindowClamp(_)
-            | Opt::QuickAck(_)
             | Opt::UserTimeout(_)
             | Opt::Congestion(_)
             | Opt::NotSentLowat(_) => self.set_stream(now, id, option),
+            Opt::QuickAck(on) => {
+                self.set_stream(now, id, option)?;
+                self.set_quick_ack(now, id, on)
+            }
         }
+    }
+
+    /// Not a lasting setting: it switches the connection's mode each time it is set.
+    fn set_quick_ack(&mut self, now: Instant, id: SocketId, on: bool) -> Result<(), Errno> {
+        let Host { common, tcp, sockets, .. } = self;
+        if let Kind::Connection { id, .. } = sockets.get(id)?.kind {
+            tcp.with(&mut common.env(now), id, |conn, _| conn.set_quick_ack(on));
+        }
+        Ok(())
     }
 
     /// Options that the socket itself keeps.

@@ -74,8 +74,8 @@ impl Synchronized {
         if sampled {
             snd.rto.on_sample(&snd.rtt, env.config);
         }
-        let restart = self.grow_or_recover(common, env, context);
-        self.restart_retransmit_timer(env.now, restart);
+        self.grow_or_recover(common, env, context);
+        self.restart_retransmit_timer(env.now, true);
         let writable = self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
         if writable && !self.snd.was_writable {
             common.wakes |= Readiness::WRITABLE;
@@ -97,8 +97,8 @@ impl Synchronized {
         sample.is_some()
     }
 
-    /// Congestion control and recovery; false when the timer is to be left alone.
-    fn grow_or_recover(&mut self, common: &Common, env: &mut Env, context: &AckContext) -> bool {
+    /// Congestion control and recovery.
+    fn grow_or_recover(&mut self, common: &Common, env: &mut Env, context: &AckContext) {
         let snd = &mut self.snd;
         let (flight, mss) = (snd.flight(), snd.mss);
         let used = snd.recovery.mode == Mode::Loss
@@ -108,16 +108,9 @@ impl Synchronized {
                 if used {
                     snd.congestion.on_ack(context.acked);
                 }
-                true
             }
-            OnNewAck::Recovered => {
-                tell_congestion(common, env, snd, "recovered");
-                true
-            }
-            OnNewAck::Partial { restart_timer } => {
-                snd.head_due = Some(Why::PartialAckRetransmit);
-                restart_timer
-            }
+            OnNewAck::Recovered => tell_congestion(common, env, snd, "recovered"),
+            OnNewAck::Partial => snd.head_due = Some(Why::PartialAckRetransmit),
         }
     }
 

@@ -289,6 +289,9 @@ impl Synchronized {
     fn on_sent(&mut self, common: &Common, env: &mut Env, plan: &Plan) {
         let snd = &mut self.snd;
         let end = plan.seq.add(plan.len + u32::from(plan.fin));
+        // RFC 6298 §5 (6298-5-not-early): the head does not go again sooner than one RTO after it went last, so whatever
+        // sends it again restarts the timer (as Linux).
+        let head_again = plan.seq == snd.una && !end.after(snd.nxt);
         if end.after(snd.nxt) {
             let first_segment = plan.seq.add((plan.len + u32::from(plan.fin)).min(plan.mss));
             snd.rtt.on_sent(first_segment, env.now);
@@ -313,7 +316,7 @@ impl Synchronized {
         self.snd.last_sent = Some(env.now);
         self.snd.usage.sent = true;
         // RFC 6298 §5.1: sending starts the timer if it does not run.
-        self.restart_retransmit_timer(env.now, false);
+        self.restart_retransmit_timer(env.now, head_again);
     }
 
     fn count(&mut self, env: &mut Env, plan: &Plan) {

@@ -21,7 +21,7 @@ impl Synchronized {
         let snd = &mut self.snd;
         let first = snd.rto.expiries == 0;
         env.counters.tcp_ext_timeouts += 1;
-        if let Mode::Fast { .. } = snd.recovery.mode {
+        if let Mode::Fast = snd.recovery.mode {
             env.counters.tcp_ext_reno_failures += 1;
         }
         snd.congestion.on_timeout(snd.flight(), first);

@@ -81,7 +81,8 @@ impl TimeWait {
 
     /// May this SYN open a new incarnation (RFC 6191 §2)?
     fn may_reopen(&self, seg: &Segment<'_>, now: Instant) -> bool {
-        let higher = seg.seq.after(self.rcv_nxt);
+        // Above the last number that the peer used, its FIN's.
+        let higher = !seg.seq.before(self.rcv_nxt);
         match (&self.timestamps, seg.options.timestamps) {
             (Some(ts), Some(option)) if ts.is_old(option.value, now) => false,
             (Some(ts), Some(option)) => higher || timestamps::before(ts.recent, option.value),

@@ -139,9 +139,6 @@ impl Connection {
         let common = &mut self.common;
         let State::Synchronized(state) = &mut self.state else { return };
         let new = &common.settings;
-        if new.quick_ack != old.quick_ack {
-            state.rcv.ack.set_quick(new.quick_ack);
-        }
         let keep = |of: &Settings| (of.keep_alive, of.keep_idle, of.keep_intvl);
         if keep(new) != keep(&old)
             && let SendTimer::KeepAlive { .. } = state.timers.send
@@ -158,6 +155,14 @@ impl Connection {
         }
         state.snd.was_writable =
             state.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+    }
+
+    /// `TCP_QUICKACK` was set; each time counts, whatever it was before.
+    pub fn set_quick_ack(&mut self, on: bool) {
+        if let State::Synchronized(state) = &mut self.state {
+            state.rcv.ack.set_quick(on);
+            self.common.output_due = true;
+        }
     }
 
     /// `SO_ERROR`: the pending error, else a soft one; cleared by reading.

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod bystander;
+pub mod data;
 mod icmp;
 mod places;
 mod segments;

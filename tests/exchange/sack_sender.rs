@@ -1,0 +1,102 @@
+//! What a sender does with the blocks of RFC 2018 §5 and §8, whatever recovery makes of them.
+
+use super::common::exchange::Setup;
+use super::common::{Exchange, secs};
+
+/// Ten segments of 1000 octets are in flight; the peer permits SACK.
+fn ten_in_flight() -> Exchange {
+    let mut x = Setup::new().syn_options("mss 1000,nop,nop,sackOK,nop,wscale 7").established();
+    x.write_octets(10_000);
+    x.sends(1, 10, 1000);
+    x
+}
+
+/// conformance: 2018-5-record
+#[test]
+fn reported_segments_are_recorded() {
+    let mut x = ten_in_flight();
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 4001:6001>");
+    assert_eq!(x.info().sacked, 2);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 4001:6001 8001:9001>");
+    assert_eq!(x.info().sacked, 3);
+    x.ignore();
+}
+
+/// conformance: 2018-5-no-resend
+#[test]
+fn what_is_reported_is_not_sent_again() {
+    let mut x = ten_in_flight();
+    for end in (3..=10).map(|n| n * 1000 + 1) {
+        x.peer(&format!(". 1:1(0) ack 1 <nop,nop,sack 1001:{end}>"));
+        if end == 5001 {
+            x.stack(". 1:1001(1000) ack 1");
+        }
+    }
+    x.quiet();
+    x.peer(". 1:1(0) ack 10001");
+    x.quiet_for(secs(5));
+    assert_eq!(x.counter("TcpRetransSegs"), 1);
+}
+
+/// conformance: 2018-5-rto-clear, 2018-8-keep-until-acked
+#[test]
+fn after_a_timeout_the_head_goes_again_though_it_was_reported() {
+    let mut x = ten_in_flight();
+    // A receiver that reneges: all was reported, nothing is acknowledged.
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1:10001>");
+    x.ignore();
+    x.until(". 1:1001(1000) ack 1");
+    x.peer(". 1:1(0) ack 1001");
+    // The rest too, with the octets that were written (the dialogue compares them).
+    let mut end = 1001;
+    for _ in 0..100 {
+        let sent = x.data();
+        end = sent.iter().map(|range| range.end).fold(end, i64::max);
+        if end == 10_001 {
+            break;
+        }
+        x.peer(&format!(". 1:1(0) ack {end}"));
+        if x.info().unacked > 0 && sent.is_empty() {
+            let next = end;
+            x.until(&format!(". {next}:{}(1000) ack 1", next + 1000));
+            end += 1000;
+            x.peer(&format!(". 1:1(0) ack {end}"));
+        }
+    }
+    assert_eq!(end, 10_001);
+}
+
+/// conformance: 2018-8-keep-until-acked
+#[test]
+fn reported_octets_stay_in_the_buffer_until_acked() {
+    let mut x = ten_in_flight();
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:10001>");
+    x.ignore();
+    // The last segment was reported, then thrown away; only it is missing.
+    x.peer(". 1:1(0) ack 9001");
+    x.ignore();
+    x.until("P. 9001:10001(1000) ack 1");
+    x.peer(". 1:1(0) ack 10001");
+    assert_eq!(x.info().unacked, 0);
+}
+
+/// conformance: 2018-8-bogus
+#[test]
+fn impossible_blocks_have_no_effect() {
+    let mut x = ten_in_flight();
+    let bogus = [
+        "20001:21001",     // never sent
+        "9001:20001",      // partly so
+        "-5000:-4000",     // long acknowledged
+        "6001:5001",       // edges reversed
+        "5001:5001",       // empty
+        "2147488649:5001", // half the space away
+    ];
+    for blocks in bogus {
+        x.peer(&format!(". 1:1(0) ack 1 <nop,nop,sack {blocks}>"));
+        x.quiet();
+        assert_eq!(x.info().sacked, 0, "{blocks}");
+    }
+    x.peer(". 1:1(0) ack 10001");
+    x.quiet_for(secs(5));
+}
