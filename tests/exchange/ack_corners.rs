@@ -94,7 +94,7 @@ fn what_lies_beyond_the_window_is_not_taken() {
 /// As on Linux: shutting the receiving side is not told to the peer, and what comes later can still be read.
 #[test]
 fn after_shut_read_data_is_still_acked_and_readable() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.shutdown(Shutdown::Read);
     x.reads_end();
     x.peer("P. 1:11(10) ack 1");

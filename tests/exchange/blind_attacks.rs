@@ -1,12 +1,12 @@
 //! Defence against blind attacks (RFC 5961): resets, SYNs, ACKs and FINs of somebody who guesses.
 
 use super::common::exchange::Setup;
-use super::common::{Errno, Exchange, ms, secs};
+use super::common::{Exchange, ms, secs};
 use tunstack::host::Shutdown;
 
 /// Established, and every answer to an invalid segment is given (no rate limit per connection).
 fn unlimited() -> Exchange {
-    Setup::new().config(|c| c.tcp_invalid_ratelimit = ms(0)).established()
+    Setup::new().quick().config(|c| c.tcp_invalid_ratelimit = ms(0)).established()
 }
 
 /// What leads to each synchronized state: name, and the dialogue there. RCV.NXT is 1 or 2, SND.NXT 1 or 2.
@@ -214,7 +214,7 @@ fn an_exhausted_connection_leaves_the_others_their_answers() {
 /// conformance: 5961-7-ack-loop
 #[test]
 fn segments_outside_the_window_do_not_make_a_loop() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     let mut answers = 0;
     for _ in 0..1000 {
         x.peer(". 900000:900000(0) ack 1");

@@ -1,7 +1,7 @@
 //! The congestion window outside of recovery (RFC 5681 §3.1, §4.1; RFC 6928).
 
 use super::common::exchange::Setup;
-use super::common::{Config, Exchange, ms, secs};
+use super::common::{Config, Exchange, ms};
 use tunstack::base::Rng;
 
 /// Segments of 1000 octets, no SACK, no timestamps, and a window of the peer that never limits.

@@ -4,8 +4,6 @@ use super::common::exchange::Setup;
 use super::common::{Errno, Exchange, ms, secs};
 use tunstack::host::{Domain, Type};
 
-const PORT_UNREACHABLE: (u8, u8) = (3, 3);
-
 /// conformance: 5927-4.1-seq-check
 #[test]
 fn an_error_about_what_is_not_in_flight_is_ignored() {

@@ -20,14 +20,6 @@ fn variables(x: &Exchange) -> (u64, u64, u64) {
     (info.rtt, info.rttvar, info.rto)
 }
 
-/// Sends an octet that is acknowledged after `rtt`.
-fn sample(x: &mut Exchange, rtt: Duration) {
-    x.write(b"x");
-    let sent = x.data();
-    x.quiet_for(rtt);
-    x.peer(&format!(". 1:1(0) ack {}", sent[0].end));
-}
-
 #[track_caller]
 fn about(found: Duration, expected: Duration) {
     let (found, expected) = (found.as_micros(), expected.as_micros());

@@ -7,7 +7,7 @@ use tunstack::host::Opt;
 
 /// Established with SACK and without timestamps: four blocks fit.
 fn sacked() -> Exchange {
-    Setup::new().syn_options("mss 1460,nop,nop,sackOK").established()
+    Setup::new().quick().syn_options("mss 1460,nop,nop,sackOK").established()
 }
 
 /// The segment number `n` of 100 octets, counted from 1.

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use tunstack::host::{Domain, Opt, Type};
 
 const PLAIN: &str = "mss 1460";
-const STAMPED: &str = "mss 1460,TS val 1000 ecr 0";
 
 /// The stack has closed first: RCV.NXT is 2, SND.NXT is 2, and the listener is still there.
 fn time_wait(options: &str) -> Exchange {

@@ -10,7 +10,7 @@ const TS: &str = "<nop,nop,TS val * ecr *>";
 
 /// An established connection with timestamps; no SACK, no scaling.
 fn stamped() -> Exchange {
-    Setup::new().syn_options("mss 1460,TS val 1000 ecr 0").established()
+    Setup::new().quick().syn_options("mss 1460,TS val 1000 ecr 0").established()
 }
 
 /// conformance: 7323-3.2-syn
@@ -88,7 +88,7 @@ fn a_reset_without_the_option_is_still_a_reset() {
 /// conformance: 7323-3.2-not-negotiated
 #[test]
 fn options_that_nobody_agreed_on_are_ignored() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.peer("P. 1:11(10) ack 1 <nop,nop,TS val 5000 ecr 1>");
     x.stack(". 1:1(0) ack 11 <>");
     // An older one next: PAWS would drop it.

@@ -1,11 +1,12 @@
 //! Urgent data (RFC 9293 §3.8.5, RFC 6093).
 
+use super::common::exchange::Setup;
 use super::common::{Errno, Exchange, ms};
 use tunstack::host::{MsgFlags, Opt, Readiness};
 
 /// Established, urgent data in line.
 fn inline() -> Exchange {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.set(Opt::OobInline(true));
     x
 }
@@ -32,7 +33,7 @@ fn in_line_no_octet_is_lost_and_the_order_stays() {
 /// conformance: 6093-4-pointer
 #[test]
 fn the_pointer_names_the_octet_after_the_urgent_one() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.peer("PU. 1:4(3) ack 1 urg 2 \"abc\"");
     x.stack(". 1:1(0) ack 4");
     assert!(x.ready().contains(Readiness::PRIORITY));
@@ -44,7 +45,7 @@ fn the_pointer_names_the_octet_after_the_urgent_one() {
 /// conformance: 6093-4-pointer
 #[test]
 fn what_we_send_points_after_the_urgent_octet() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.write_with(b"abc", MsgFlags::OOB);
     x.stack("PU. 1:4(3) ack 1 urg 3 \"abc\"");
     x.peer(". 1:1(0) ack 4");
@@ -56,7 +57,7 @@ fn what_we_send_points_after_the_urgent_octet() {
 #[test]
 fn a_pointer_of_zero_or_a_cleared_flag_leaves_plain_data() {
     for text in ["PU. 1:4(3) ack 1 urg 0 \"abc\"", "P. 1:4(3) ack 1 urg 3 \"abc\""] {
-        let mut x = Exchange::established();
+        let mut x = Setup::new().quick().established();
         x.peer(text);
         x.stack(". 1:1(0) ack 4");
         assert!(!x.ready().contains(Readiness::PRIORITY));
@@ -70,7 +71,7 @@ fn a_pointer_of_zero_or_a_cleared_flag_leaves_plain_data() {
 /// conformance: 6093-4-pointer
 #[test]
 fn the_mark_may_come_before_its_octet() {
-    let mut x = Exchange::established();
+    let mut x = Setup::new().quick().established();
     x.peer("U. 1:4(3) ack 1 urg 6 \"abc\"");
     x.stack(". 1:1(0) ack 4");
     assert_eq!(x.try_recv(1, MsgFlags::OOB), Err(Errno::EAGAIN));
@@ -86,7 +87,7 @@ fn the_mark_may_come_before_its_octet() {
 /// The mark moves forward across 2^32 by sequence arithmetic.
 #[test]
 fn the_mark_survives_the_wrap_of_sequence_numbers() {
-    let mut x = super::common::exchange::Setup::new().peer_isn(u32::MAX - 2).established();
+    let mut x = Setup::new().quick().peer_isn(u32::MAX - 2).established();
     x.peer("PU. 1:7(6) ack 1 urg 5 \"abcdef\"");
     x.stack(". 1:1(0) ack 7");
     assert_eq!(x.try_recv(1, MsgFlags::OOB), Ok(b"e".to_vec()));

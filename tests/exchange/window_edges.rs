@@ -5,20 +5,6 @@ use super::common::exchange::Setup;
 use super::common::{Errno, Exchange, ms, secs};
 use tunstack::host::Opt;
 
-/// The receive buffer is full: everything up to the edge was sent and nothing read. Gives the edge.
-fn full(x: &mut Exchange) -> i64 {
-    let edge = i64::from(x.info().rcv_wnd) + 1;
-    let mut at = 1;
-    while at < edge {
-        let len = (edge - at).min(1000);
-        x.peer(&format!(". {at}:{}({len}) ack 1", at + len));
-        x.ignore();
-        at += len;
-    }
-    x.skip(ms(50));
-    edge
-}
-
 /// Without scaling neither the field nor what is accepted goes beyond 65535.
 #[test]
 fn without_scaling_the_window_ends_at_65535() {
