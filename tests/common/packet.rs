@@ -187,6 +187,22 @@ impl Packet {
         Ok(packet)
     }
 
+    /// Takes a packet apart as a receiver must: what a link padded is cut off, and one that is broken above IP has an unknown
+    /// body.
+    pub fn parse_tolerantly(bytes: &[u8]) -> Option<Packet> {
+        let says = match bytes.first().map(|b| b >> 4) {
+            Some(4) if bytes.len() >= 20 => usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
+            Some(6) if bytes.len() >= 40 => 40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]])),
+            _ => return None,
+        };
+        let bytes = &bytes[..bytes.len().min(says)];
+        Packet::parse(bytes).ok().or_else(|| match bytes.first().map(|b| b >> 4) {
+            Some(4) => parse_v4(bytes).ok(),
+            Some(6) => parse_v6(bytes).ok(),
+            _ => None,
+        })
+    }
+
     /// What IP carries, as octets.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.header_len..]

@@ -156,6 +156,10 @@ impl Flow {
 
     /// Judges a segment of ours.
     pub(super) fn sent(&mut self, tcp: &Tcp) -> Check {
+        // Whoever comes from port 0 gets an answer there; a connection is another thing.
+        ensure(tcp.has(RST) || (tcp.src_port != 0 && tcp.dst_port != 0), Rule::Structure, || {
+            "port 0".into()
+        })?;
         if tcp.has(SYN) {
             self.on_our_syn(tcp)?;
         } else if tcp.has(ACK) && self.theirs.is_none() && !tcp.has(RST) {
@@ -372,8 +376,7 @@ pub(super) fn check_segment(packet: &Packet, tcp: &Tcp) -> Check {
     ensure(tcp.has(ACK) || tcp.ack == 0, Rule::Flags, || format!("ack {} without ACK", tcp.ack))?;
     ensure(tcp.has(URG) || tcp.urgent == 0, Rule::Urgent, || {
         format!("urgent pointer {} without URG", tcp.urgent)
-    })?;
-    ensure(tcp.src_port != 0 && tcp.dst_port != 0, Rule::Structure, || "port 0".into())
+    })
 }
 
 /// No RST in answer to RST (RFC 9293 §3.5.2): something else came, or the host acted by itself.

@@ -191,17 +191,9 @@ impl Checker {
 
     /// A packet is about to arrive at the host.
     pub fn arrived(&mut self, bytes: &[u8]) {
-        let Ok(packet) = Packet::parse(bytes) else { return };
-        if packet.src.is_ipv4() && super::packet::sum(&[&bytes[..packet.header_len]]) != 0 {
-            return;
-        }
-        if packet.fragment.is_none() {
-            let ok = transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
-            if !ok {
-                return;
-            }
-        }
-        if let (Some(tcp), true) = (packet.tcp(), self.follow) {
+        let Some(packet) = Packet::parse_tolerantly(bytes) else { return };
+        let ok = transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
+        if let (Some(tcp), true) = (packet.tcp(), self.follow && ok) {
             self.flow(&packet, tcp, false).arrived(tcp);
         }
         self.recent.push(packet);
