@@ -1,6 +1,7 @@
 //! Error numbers of calls that need no peer.
 
 use super::*;
+use crate::base::Duration;
 
 /// conformance: 9293-3.10.1-closed-passive, 9293-3.10.1-access
 #[test]

@@ -4,7 +4,6 @@ mod datagrams;
 mod errors;
 
 use super::*;
-use crate::base::Duration;
 use core::net::SocketAddr;
 
 /// Two hosts on one wire, 10.0.0.1 and 10.0.0.2, fd00::1 and fd00::2. `a` has a second address of each family.
@@ -53,14 +52,6 @@ impl Duo {
                 return;
             }
         }
-    }
-
-    /// Lets time pass.
-    pub fn wait(&mut self, time: Duration) {
-        self.now += time;
-        self.a.advance(self.now);
-        self.b.advance(self.now);
-        self.settle();
     }
 }
 

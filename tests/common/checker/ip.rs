@@ -57,7 +57,7 @@ impl Fragments {
         let payload = packet.payload();
         let key = (packet.src, packet.dst, packet.protocol, packet.id);
         let bad = |detail: &str| Fault { rule: Rule::Fragments, detail: detail.to_owned() };
-        if payload.is_empty() || (more && payload.len() % 8 != 0) {
+        if payload.is_empty() || (more && !payload.len().is_multiple_of(8)) {
             return Err(bad("a fragment that is empty or no multiple of 8"));
         }
         let end = offset + payload.len();

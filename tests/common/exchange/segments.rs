@@ -106,10 +106,10 @@ impl Exchange {
         if spec.urg.is_some_and(|urg| urg != tcp.urgent) {
             return unlike("urgent pointer");
         }
-        if let Some(options) = &spec.options {
-            if !text::options_match(options, &tcp.walk()?, isns) {
-                return unlike("option list");
-            }
+        if let Some(options) = &spec.options
+            && !text::options_match(options, &tcp.walk()?, isns)
+        {
+            return unlike("option list");
         }
         match &spec.data {
             Some(data) if *data != tcp.payload => unlike("data"),

@@ -205,9 +205,4 @@ impl Pair {
         self.ends[end].call(self.now, |conn, env| conn.shutdown(env, false, true)).expect("connected");
         self.flush(end);
     }
-
-    pub fn close(&mut self, end: usize) {
-        self.ends[end].call(self.now, |conn, env| conn.close(env));
-        self.flush(end);
-    }
 }
