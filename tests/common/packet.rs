@@ -349,7 +349,11 @@ pub fn ip_with(
 
 /// The octets of a segment between two addresses, with its checksum.
 pub fn tcp_payload(src: IpAddr, dst: IpAddr, tcp: &Tcp) -> Vec<u8> {
-    assert!(tcp.options.len().is_multiple_of(4) && tcp.options.len() <= 40, "options of {} octets", tcp.options.len());
+    assert!(
+        tcp.options.len().is_multiple_of(4) && tcp.options.len() <= 40,
+        "options of {} octets",
+        tcp.options.len()
+    );
     let mut out = Vec::with_capacity(60 + tcp.payload.len());
     out.extend(tcp.src_port.to_be_bytes());
     out.extend(tcp.dst_port.to_be_bytes());
