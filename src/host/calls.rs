@@ -378,6 +378,11 @@ impl Host {
         self.connection(id).is_ok_and(|conn| conn.lingers())
     }
 
+    /// Has any connection that no socket holds data or a FIN that its peer has not acknowledged?
+    pub fn orphans_linger(&self) -> bool {
+        self.tcp.iter().any(|(conn, token)| token.is_none() && conn.lingers())
+    }
+
     /// The linger time that is set (`SO_LINGER`).
     pub fn linger(&self, id: SocketId) -> Option<crate::base::Duration> {
         self.sockets.get(id).ok().and_then(|socket| socket.options.linger)

@@ -32,8 +32,8 @@ pub(crate) struct Shared {
 pub(crate) enum On<'a> {
     /// Sockets, each in one direction.
     Sockets(&'a [(SocketId, Direction)]),
-    /// The last octet of a closing socket being acknowledged.
-    Linger(SocketId),
+    /// The last octet of a closing socket being acknowledged; `None`: of every closed one.
+    Linger(Option<SocketId>),
     /// Anything a poller watches.
     Poller(PollerId),
     /// A future, which enrolls the waker of this parker itself.
@@ -118,6 +118,15 @@ impl Shared {
         let result = op(&mut shard, now);
         shard.settle(now);
         result
+    }
+
+    /// What can still be had from a stack that has ended: data that had arrived.
+    pub fn leftover<T>(&self, mut op: impl FnMut(&mut Shard, Instant) -> Result<T, Errno>) -> Option<T> {
+        let mut shard = self.lock();
+        shard.ended?;
+        let now = self.clock.now();
+        // Datagrams come after the error that the end has left.
+        op(&mut shard, now).or_else(|_| op(&mut shard, now)).ok()
     }
 
     /// A call of a task: when `op` has nothing yet, the task is woken at the next change.

@@ -252,6 +252,14 @@ impl Stack {
         Reactor::new(self)
     }
 
+    /// Waits, at most for `limit`, until the peers of all connections that were closed have everything. A program that
+    /// is about to end calls this: dropping the stack cuts what is still on its way. True when nothing was.
+    pub fn settle(&self, limit: std::time::Duration) -> bool {
+        let deadline = self.now() + limit.into();
+        let op = |shard: &mut Shard, _| Ok((!shard.host.orphans_linger()).then_some(()));
+        self.shared().wait(On::Linger(None), Some(deadline), op) == Ok(Some(()))
+    }
+
     /// Runs a future to its end; the thread drives the stack while the future waits.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         reactor::block_on(self.shared(), future)

@@ -74,8 +74,8 @@ pub(crate) struct Shard {
     terms: u64,
     slots: SecondaryMap<SocketId, Slots>,
     sleepers: DenseSlotMap<SleeperId, Sleeper>,
-    /// Threads in a close that waits until the peer has everything.
-    lingering: Vec<(SocketId, Waker)>,
+    /// Threads that wait until the peer of a closing socket (`None`: of every closed one) has everything.
+    lingering: Vec<(Option<SocketId>, Waker)>,
     wakes: Vec<Waker>,
 }
 
@@ -233,7 +233,7 @@ impl Shard {
         if !self.lingering.is_empty() {
             let (host, wakes) = (&self.host, &mut self.wakes);
             self.lingering.retain(|(socket, waker)| {
-                let lingers = host.lingers(*socket);
+                let lingers = socket.map_or_else(|| host.orphans_linger(), |id| host.lingers(id));
                 if !lingers {
                     wakes.push(waker.clone());
                 }
@@ -282,11 +282,11 @@ impl Shard {
         }
     }
 
-    pub fn enroll_lingerer(&mut self, socket: SocketId, waker: &Waker) {
+    pub fn enroll_lingerer(&mut self, socket: Option<SocketId>, waker: &Waker) {
         self.lingering.push((socket, waker.clone()));
     }
 
-    pub fn dismiss_lingerer(&mut self, socket: SocketId, waker: &Waker) {
+    pub fn dismiss_lingerer(&mut self, socket: Option<SocketId>, waker: &Waker) {
         self.lingering.retain(|(id, known)| *id != socket || !known.will_wake(waker));
     }
 

@@ -176,7 +176,18 @@ impl Inner {
 
     // --- receiving -----------------------------------------------------------------------------------------------
 
+    /// Receives. Of a stack that has ended, what had arrived can be read before the error is told.
     pub fn recv(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
+        match self.receive(buf, flags, waiting) {
+            Err(errno @ (Errno::ENODEV | Errno::ENETDOWN | Errno::EIO)) => {
+                let left = self.shared.leftover(|shard, now| shard.host.recv(now, self.id, buf, flags));
+                left.filter(|received| received.len > 0).ok_or(errno)
+            }
+            result => result,
+        }
+    }
+
+    fn receive(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
         let stream = self.kind == Type::Stream;
         // There is no waiting for urgent data.
         if stream && flags.contains(MsgFlags::OOB) {
@@ -406,7 +417,7 @@ impl Inner {
         if let Ok(Some(deadline)) = asked {
             let op = |shard: &mut Shard, _| Ok((!shard.host.lingers(self.id)).then_some(()));
             // Acknowledged or not, the close goes on.
-            let _ = self.shared.wait(On::Linger(self.id), Some(deadline), op);
+            let _ = self.shared.wait(On::Linger(Some(self.id)), Some(deadline), op);
         }
     }
 

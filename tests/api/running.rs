@@ -543,3 +543,41 @@ fn a_task_is_woken_by_what_another_thread_does() {
     });
     sending.join().expect("sender");
 }
+
+#[test]
+fn settling_waits_until_the_peer_has_everything() {
+    let (one, other) = pair();
+    let (mut client, mut server) = connected(&one, &other);
+    assert!(one.settle(Duration::ZERO), "nothing is on its way");
+    client.write_all(&[1; 400_000]).expect("write");
+    drop(client);
+    assert!(!one.settle(Duration::from_millis(20)), "nobody reads");
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        server.read_to_end(&mut all).map(|_| all.len())
+    });
+    assert!(one.settle(Duration::from_secs(20)));
+    assert_eq!(reader.join().expect("reader").expect("everything, and its end"), 400_000);
+}
+
+#[test]
+fn what_had_arrived_outlives_the_link() {
+    let (one, other) = pair();
+    let (mut client, mut server) = connected(&one, &other);
+    let datagrams = UdpSocket::bind(&other, "10.0.0.2:53").expect("bind");
+    let sender = UdpSocket::bind(&one, "10.0.0.1:0").expect("bind");
+    client.write_all(b"stream").expect("write");
+    sender.send_to(b"datagram", "10.0.0.2:53").expect("send");
+    server.peek(&mut [0; 1]).expect("arrived");
+    datagrams.peek_from(&mut [0; 1]).expect("arrived");
+    drop(one);
+    let mut buffer = [0; 16];
+    // The link is gone at the latest when a call says so.
+    while server.write(b"x").is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(server.read(&mut buffer).expect("the data"), 6);
+    assert_eq!(datagrams.recv(&mut buffer).expect("the data"), 8);
+    assert_eq!(server.read(&mut buffer).expect_err("the end").raw_os_error(), Some(19), "ENODEV");
+    assert_eq!(datagrams.recv(&mut buffer).expect_err("the end").raw_os_error(), Some(19), "ENODEV");
+}
