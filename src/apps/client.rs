@@ -8,7 +8,7 @@ use super::signals::{self, Listening};
 use crate::netdb::{self, Netdb};
 use crate::runtime::Stack;
 use crate::socket::TcpStream;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -192,11 +192,15 @@ impl Keyboard {
                     state.ended = true;
                     // The other direction goes on.
                     let _ = state.to.as_ref().unwrap_or(&stream).shutdown(Shutdown::Write);
+                    typing.1.notify_all();
                     break;
                 }
-                // Of a connection that is gone the reader of the other direction tells.
                 let current = lock(&typing.0).to.as_ref().and_then(|stream| stream.try_clone().ok());
-                let _ = (&current.unwrap_or(stream)).write_all(&buffer[..n]);
+                if (&current.unwrap_or(stream)).write_all(&buffer[..n]).is_err() {
+                    // Why it is gone, the reader of the other direction tells.
+                    lock(&typing.0).to = None;
+                    typing.1.notify_all();
+                }
             }
         });
         Keyboard { shared }
@@ -216,31 +220,60 @@ impl Keyboard {
     ///
     /// # Errors
     /// Those of the connection and of `output`.
-    pub fn join(
+    pub fn join(&self, stream: &TcpStream, output: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.attach(stream)?;
+        let result = receive(stream, output);
+        self.detach(stream);
+        result
+    }
+
+    /// The same, but the peer's end is no end of what is to be sent: a file or pipe is sent whole. Only somebody at a
+    /// terminal, who may never type again, is not waited for.
+    ///
+    /// # Errors
+    /// Those of the connection and of `output`.
+    pub fn join_whole(
         &self,
         stream: &TcpStream,
-        mut output: impl FnMut(&[u8]) -> io::Result<()>,
+        output: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        {
+        self.attach(stream)?;
+        let result = receive(stream, output);
+        if result.is_ok() && !io::stdin().is_terminal() {
             let mut state = lock(&self.shared.0);
-            state.to = stream.try_clone().ok();
-            if state.ended {
-                stream.shutdown(Shutdown::Write)?;
+            while !state.ended && state.to.is_some() {
+                state = self.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            self.shared.1.notify_all();
         }
-        let mut buffer = vec![0; 64 << 10];
-        let result = loop {
-            match (&*stream).read(&mut buffer) {
-                Ok(0) => break Ok(()),
-                Ok(n) => output(&buffer[..n])?,
-                Err(error) => break Err(error),
-            }
-        };
+        self.detach(stream);
+        result
+    }
+
+    fn attach(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut state = lock(&self.shared.0);
+        state.to = stream.try_clone().ok();
+        if state.ended {
+            stream.shutdown(Shutdown::Write)?;
+        }
+        self.shared.1.notify_all();
+        Ok(())
+    }
+
+    fn detach(&self, stream: &TcpStream) {
         lock(&self.shared.0).to = None;
         // The thread that reads standard input may still hold the connection.
         let _ = stream.shutdown(Shutdown::Write);
-        result
+    }
+}
+
+/// Passes what comes on until the peer's end.
+fn receive(stream: &TcpStream, mut output: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let (mut stream, mut buffer) = (stream, vec![0; 64 << 10]);
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => output(&buffer[..n])?,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ fn connect_tcp(client: &Client, options: &cli::Connect) -> Outcome {
     let to = addresses(client.stack(), &options.host, port)?;
     let stream = connect(client.stack(), &to, options.timeout.map(Duration::from_secs))?;
     eprintln!("connected to {}", stream.peer_addr().unwrap_or(to[0]));
-    Keyboard::start().join(&stream, print_now).doing("the connection ended")
+    Keyboard::start().join_whole(&stream, print_now).doing("the connection ended")
 }
 
 fn connect_udp(client: &Client, options: &cli::Connect) -> Outcome {
@@ -77,7 +77,11 @@ fn listen_tcp(stack: &Stack, options: &cli::Listen) -> Outcome {
     loop {
         let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
         eprintln!("connection from {peer}");
-        let result = keyboard.join(&stream, print_now);
+        // The next one must not wait for what this one's peer may not want any more.
+        let result = match options.keep {
+            true => keyboard.join(&stream, print_now),
+            false => keyboard.join_whole(&stream, print_now),
+        };
         match result {
             Err(error) if options.keep => eprintln!("the connection ended: {}", plain(&error)),
             Ok(()) if options.keep => {}

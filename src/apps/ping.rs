@@ -6,8 +6,8 @@ use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::host::Readiness;
 use crate::runtime::Trigger;
 use crate::socket::consts::{
-    AF_INET, AF_INET6, IP_RECVTTL, IP_TTL, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6,
-    IPV6_RECVHOPLIMIT, IPV6_UNICAST_HOPS, SOCK_DGRAM,
+    AF_INET, AF_INET6, IP_RECVERR, IP_RECVTTL, IP_TTL, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP,
+    IPPROTO_IPV6, IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_UNICAST_HOPS, MSG_ERRQUEUE, SOCK_DGRAM,
 };
 use crate::socket::{Poller, Socket};
 use std::io::{ErrorKind, IoSliceMut};
@@ -69,15 +69,16 @@ impl<'a> Pinger<'a> {
             if to.is_ipv4() { (AF_INET, IPPROTO_ICMP) } else { (AF_INET6, IPPROTO_ICMPV6) };
         let make = || {
             let socket = Socket::new(client.stack(), family, SOCK_DGRAM, protocol)?;
-            let (level, recv_ttl, ttl) = match to.is_ipv4() {
-                true => (IPPROTO_IP, IP_RECVTTL, IP_TTL),
-                false => (IPPROTO_IPV6, IPV6_RECVHOPLIMIT, IPV6_UNICAST_HOPS),
+            let (level, recv_ttl, recv_err, ttl) = match to.is_ipv4() {
+                true => (IPPROTO_IP, IP_RECVTTL, IP_RECVERR, IP_TTL),
+                false => (IPPROTO_IPV6, IPV6_RECVHOPLIMIT, IPV6_RECVERR, IPV6_UNICAST_HOPS),
             };
             socket.setsockopt_int(level, recv_ttl, 1)?;
+            // Soft errors too, and who reports them.
+            socket.setsockopt_int(level, recv_err, 1)?;
             if let Some(value) = options.ttl {
                 socket.setsockopt_int(level, ttl, value.into())?;
             }
-            // A connected socket hears of ICMP errors.
             socket.connect(to)?;
             socket.setblocking(false);
             poller.add(&socket, 0, Readiness::READABLE, Trigger::Level)?;
@@ -137,8 +138,7 @@ impl<'a> Pinger<'a> {
                 Ok(message) => message,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    // A router or the host itself told us.
-                    outln!("icmp_seq={} {}", self.sent, plain(&error));
+                    self.told(&error);
                     continue;
                 }
             };
@@ -154,6 +154,37 @@ impl<'a> Pinger<'a> {
             let from = message.from.unwrap_or(self.to).ip();
             outln!("{} bytes from {from}: icmp_seq={number}{ttl} time={} ms", message.len, digits(time));
         }
+    }
+
+    /// Prints what a router, or the host itself, reported.
+    fn told(&self, error: &std::io::Error) {
+        let mut quoted = [0; 8];
+        let queued = self.socket.recvmsg(&mut [IoSliceMut::new(&mut quoted)], MSG_ERRQUEUE);
+        match queued.ok().and_then(|message| message.error) {
+            Some((errno, reporter, kind)) => {
+                let errno = std::io::Error::from_raw_os_error(errno);
+                let what = meaning(self.to.is_ipv4(), kind).map_or_else(|| plain(&errno), str::to_owned);
+                outln!("From {reporter} icmp_seq={} {what}", self.sent);
+            }
+            None => outln!("icmp_seq={} {}", self.sent, plain(error)),
+        }
+    }
+}
+
+/// What an ICMP error means, by family, type and code (RFC 792, RFC 4443).
+fn meaning(v4: bool, kind: (u8, u8)) -> Option<&'static str> {
+    match (v4, kind) {
+        (true, (11, 0)) => Some("Time to live exceeded"),
+        (false, (3, 0)) => Some("Hop limit exceeded"),
+        (_, (11 | 3, 1)) if v4 == (kind.0 == 11) => Some("Fragments missing"),
+        (true, (3, 0)) => Some("Destination network unreachable"),
+        (true, (3, 1)) => Some("Destination host unreachable"),
+        (true, (3, 2)) => Some("Destination protocol unreachable"),
+        (true, (3, 4)) | (false, (2, _)) => Some("Packet too big"),
+        (true, (3, 9 | 10 | 13)) | (false, (1, 1)) => Some("Administratively prohibited"),
+        (false, (1, 0)) => Some("No route to destination"),
+        (false, (1, 3)) => Some("Address unreachable"),
+        _ => None,
     }
 }
 

@@ -1,0 +1,29 @@
+//! The real kernel and well-known programs as the peer, in private namespaces: what users do, through the real command
+//! and through the library, over IPv4 and IPv6.
+
+#[path = "../device/harness.rs"]
+mod harness;
+
+mod closing;
+mod link;
+mod many;
+mod ping;
+mod programs;
+mod refused;
+mod relay;
+mod transfer;
+mod world;
+
+fn main() -> std::process::ExitCode {
+    let tests: Vec<harness::Test> = [
+        ping::TESTS,
+        programs::TESTS,
+        transfer::TESTS,
+        closing::TESTS,
+        refused::TESTS,
+        many::TESTS,
+        link::TESTS,
+    ]
+    .concat();
+    harness::main(&tests)
+}
