@@ -42,12 +42,17 @@ struct Server(Child);
 
 impl Server {
     fn start(program: &str, words: &str) -> Server {
+        Server::with(program, words, Stdio::null)
+    }
+
+    /// One that is talked with over pipes.
+    fn spawn(program: &str, words: &str) -> Server {
+        Server::with(program, words, Stdio::piped)
+    }
+
+    fn with(program: &str, words: &str, pipe: fn() -> Stdio) -> Server {
         let mut command = Command::new(program);
-        command
-            .args(words.split_whitespace())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(words.split_whitespace()).stdin(pipe()).stdout(pipe()).stderr(Stdio::null());
         Server(command.spawn().unwrap_or_else(|error| skip(&format!("{program} cannot be run: {error}"))))
     }
 }
@@ -193,7 +198,8 @@ fn ncat_datagrams() {
         let mut got = [0; 7];
         ncat.0.stdout.as_mut().expect("piped").read_exact(&mut got).expect("printed");
         assert_eq!(&got, b"to ncat");
-        us.end();
+        drop((input, us));
+        eventually("tun0 is gone", || !tunstack::link::exists("tun0").expect("asked"));
     }
 }
 
