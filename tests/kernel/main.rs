@@ -1,6 +1,7 @@
 //! The real kernel and well-known programs as the peer, in private namespaces: what users do, through the real command
 //! and through the library, over IPv4 and IPv6.
 
+#[allow(dead_code)]
 #[path = "../device/harness.rs"]
 mod harness;
 

@@ -143,10 +143,16 @@ fn end_first(mut program: Program, stream: TcpStream, kernel_first: bool) {
     if kernel_first {
         (&stream).write_all(&there).expect("sent");
         stream.shutdown(Shutdown::Write).expect("open");
-        let mut got = vec![0; there.len()];
-        output.read_exact(&mut got).expect("printed");
-        same(&got, &there, "towards the stack");
-        // Its end does not stop what goes the other way… which `connect` and `listen` end with the peer's.
+        same(&read_to(&mut output, there.len()), &there, "towards the stack");
+        // The kernel has said everything; what comes from our pipe goes on.
+        let got = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                input.write_all(&back).expect("it reads");
+                drop(input);
+            });
+            read_all(&stream)
+        });
+        same(&got, &back, "towards the kernel, after its end");
     } else {
         let got = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -163,6 +169,12 @@ fn end_first(mut program: Program, stream: TcpStream, kernel_first: bool) {
     }
     let (code, said) = program.finish();
     assert_eq!(code, Some(0), "{said}");
+}
+
+fn read_to(from: &mut impl Read, len: usize) -> Vec<u8> {
+    let mut data = vec![0; len];
+    from.read_exact(&mut data).expect("so much came");
+    data
 }
 
 fn both_roles(kernel_first: bool) {
