@@ -8,8 +8,10 @@ mod link;
 mod messages;
 mod names;
 mod netns;
+mod stack;
 
 fn main() -> std::process::ExitCode {
-    let tests: Vec<harness::Test> = [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS].concat();
+    let tests: Vec<harness::Test> =
+        [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS, stack::TESTS].concat();
     harness::main(&tests)
 }
