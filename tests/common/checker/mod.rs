@@ -192,7 +192,10 @@ impl Checker {
     /// A packet is about to arrive at the host.
     pub fn arrived(&mut self, bytes: &[u8]) {
         let Some(packet) = Packet::parse_tolerantly(bytes) else { return };
-        let ok = transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
+        // A header with a wrong bit is thrown away however right the segment in it is.
+        let header_ok = packet.src.is_ipv6() || super::packet::sum(&[&bytes[..packet.header_len]]) == 0;
+        let ok = header_ok
+            && transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
         if let (Some(tcp), true) = (packet.tcp(), self.follow && ok) {
             self.flow(&packet, tcp, false).arrived(tcp);
         }

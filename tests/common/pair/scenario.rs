@@ -172,6 +172,8 @@ fn plan(rng: &mut Rng, send: usize, expect: usize, hopeless: bool) -> Plan {
 fn config(rng: &mut Rng) -> Config {
     let mut config = Config::default();
     quick(&mut config);
+    // An orphan must not give up before the wire mends: nobody would tell the peer, which has nothing to send.
+    config.tcp_orphan_retries = config.tcp_retries2;
     config.tcp_timestamps = rng.chance(0.7);
     config.tcp_sack = rng.chance(0.7);
     config.tcp_window_scaling = rng.chance(0.7);
