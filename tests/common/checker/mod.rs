@@ -194,8 +194,8 @@ impl Checker {
         let Some(packet) = Packet::parse_tolerantly(bytes) else { return };
         // A header with a wrong bit is thrown away however right the segment in it is.
         let header_ok = packet.src.is_ipv6() || super::packet::sum(&[&bytes[..packet.header_len]]) == 0;
-        let ok = header_ok
-            && transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
+        let ok =
+            header_ok && transport_checksum_ok(packet.src, packet.dst, packet.protocol, packet.payload());
         if let (Some(tcp), true) = (packet.tcp(), self.follow && ok) {
             self.flow(&packet, tcp, false).arrived(tcp);
         }
