@@ -111,7 +111,7 @@ fn only_a_reset_that_acks_our_syn_refuses() {
     x.quiet_for(secs(300));
 }
 
-/// conformance: 9293-3.10.7.3-bad-ack, 9293-3.4-ack-acceptable
+/// conformance: 9293-3.10.7.3-bad-ack, 9293-3.10.7.3-ack-range, 9293-3.4-ack-acceptable
 #[test]
 fn a_wrong_syn_ack_is_reset_and_the_attempt_goes_on() {
     let mut x = Exchange::connecting();

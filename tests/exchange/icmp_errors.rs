@@ -18,7 +18,7 @@ fn in_flight(v6: bool) -> Exchange {
     x
 }
 
-/// conformance: 9293-MUST-56, 5927-5.2-hard-sync
+/// conformance: 9293-MUST-56, 5927-5.2-hard-sync, 1122-3.2.2.1-hint
 #[test]
 fn no_error_ends_an_established_connection() {
     for (v6, errors) in
@@ -126,7 +126,7 @@ fn only_the_connection_that_is_quoted_reacts() {
     x.ignore();
 }
 
-/// conformance: 9293-MUST-55, 5927-6-quench, 6633-3-tcp-drop, 6633-8-log
+/// conformance: 9293-MUST-55, 1122-3.2.2.3-quench, 5927-6-quench, 6633-3-tcp-drop, 6633-8-log
 #[test]
 fn source_quench_changes_nothing() {
     let mut x = Exchange::established();

@@ -113,7 +113,7 @@ fn an_old_window_does_not_ride_on_a_new_ack() {
     );
 }
 
-/// conformance: 9293-MUST-34, 9293-SHLD-15, 9293-SHLD-16
+/// conformance: 9293-MUST-34, 9293-SHLD-15, 9293-SHLD-16, 9293-MAY-7
 #[test]
 fn a_shrunken_window_stops_new_data_and_not_retransmissions() {
     let mut x = Exchange::established();
