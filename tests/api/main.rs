@@ -16,6 +16,7 @@ mod binding;
 mod connecting;
 mod datagram;
 mod ending;
+mod faces;
 mod fresh;
 mod kernel;
 mod like_std;
