@@ -13,7 +13,8 @@ use crate::host::Readiness;
 use crate::runtime::{PollEvent, Stack, Trigger};
 use crate::socket::{Poller, TcpListener, TcpStream};
 use connection::{Connection, Turn};
-use std::collections::{HashMap, VecDeque};
+use slotmap::{Key as _, KeyData, SlotMap};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -77,6 +78,11 @@ fn ports(options: &cli::Serve) -> Outcome<Vec<(Service, u16)>> {
     Ok(ports)
 }
 
+slotmap::new_key_type! {
+    /// A connection. As a number, which is how the poller and the chat know it, it is above 2^32.
+    struct ConnectionId;
+}
+
 /// The services of one stack.
 pub struct Server {
     stack: Stack,
@@ -84,8 +90,7 @@ pub struct Server {
     stop: Arc<AtomicBool>,
     listeners: Vec<(TcpListener, Service)>,
     datagrams: Vec<Datagrams>,
-    connections: HashMap<u64, Connection>,
-    next_token: u64,
+    connections: SlotMap<ConnectionId, Connection>,
     /// Connections that wait for the peer's FIN, and until when.
     lingering: VecDeque<(Instant, u64)>,
     rooms: Rooms,
@@ -124,8 +129,7 @@ impl Server {
             stop: Arc::default(),
             listeners: Vec::new(),
             datagrams: Vec::new(),
-            connections: HashMap::new(),
-            next_token: 0,
+            connections: SlotMap::with_key(),
             lingering: VecDeque::new(),
             rooms: Rooms::default(),
             pattern: chargen_pattern(),
@@ -145,8 +149,6 @@ impl Server {
                 }
             })?;
         }
-        // Listeners and datagram sockets have the first tokens.
-        server.next_token = (server.listeners.len() + server.datagrams.len()) as u64;
         Ok(server)
     }
 
@@ -199,6 +201,7 @@ impl Server {
         Ok(())
     }
 
+    /// Listeners and datagram sockets have the tokens from zero on, connections their own numbers.
     fn on_event(&mut self, event: PollEvent) -> io::Result<()> {
         let index = event.token as usize;
         let listeners = self.listeners.len();
@@ -230,18 +233,17 @@ impl Server {
     }
 
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, service: Service) -> io::Result<()> {
-        let token = self.next_token;
-        self.next_token += 1;
         self.log(format_args!("{} from {} came", service.name(), shown(peer)));
-        let mut connection = match Connection::begin(stream, peer, service) {
+        let mut connection = match Connection::begin(stream, service) {
             Ok(connection) => connection,
             Err(error) if self.ended() => return Err(error),
             Err(_) => return Ok(()),
         };
         let interest = connection.interest();
         connection.watched = interest;
-        self.poller.add(&connection.stream, token, interest, Trigger::Level)?;
-        self.connections.insert(token, connection);
+        let id = self.connections.insert(connection);
+        let token = id.data().as_ffi();
+        self.poller.add(&self.connections[id].stream, token, interest, Trigger::Level)?;
         if service == Service::Chat {
             let reaction = self.rooms.enter(token);
             self.say(reaction.say)?;
@@ -251,7 +253,7 @@ impl Server {
 
     /// Lets a connection do what it can now.
     fn turn(&mut self, token: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(&token) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(id_of(token)) else { return Ok(()) };
         let mut lines = Vec::new();
         let was_finished = connection.finished;
         let root = self.root.as_deref();
@@ -272,7 +274,7 @@ impl Server {
     /// Queues lines of the chat for its members.
     fn say(&mut self, lines: Vec<(u64, String)>) -> io::Result<()> {
         for (token, line) in lines {
-            let Some(connection) = self.connections.get_mut(&token) else { continue };
+            let Some(connection) = self.connections.get_mut(id_of(token)) else { continue };
             match connection.say(&line) {
                 Turn::Goes => self.watch(token)?,
                 // A member who does not read must not make the others wait.
@@ -284,7 +286,7 @@ impl Server {
 
     /// Tells the poller what a connection waits for now.
     fn watch(&mut self, token: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(&token) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(id_of(token)) else { return Ok(()) };
         let interest = connection.interest();
         if interest == connection.watched {
             return Ok(());
@@ -294,8 +296,12 @@ impl Server {
     }
 
     fn end(&mut self, token: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.remove(&token) else { return Ok(()) };
-        self.log(format_args!("{} from {} went", connection.service.name(), shown(connection.peer)));
+        let Some(connection) = self.connections.remove(id_of(token)) else { return Ok(()) };
+        if self.verbose {
+            // One that was reset has no other end any more.
+            let peer = connection.stream.peer_addr().map_or_else(|_| "a peer".to_owned(), |peer| shown(peer).to_string());
+            self.log(format_args!("{} from {peer} went", connection.service.name()));
+        }
         // A closed socket leaves the poller by itself.
         drop(connection);
         let reaction = self.rooms.leave(token);
@@ -312,6 +318,10 @@ impl Server {
             eprintln!("{what}");
         }
     }
+}
+
+fn id_of(token: u64) -> ConnectionId {
+    KeyData::from_ffi(token).into()
 }
 
 fn any(port: u16) -> SocketAddr {

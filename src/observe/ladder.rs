@@ -4,6 +4,7 @@
 //! ours). Sequence numbers are relative to each side's first. The layout follows the figures of RFC 9293 §3.5.
 
 use super::packet::{Body, Packet, Tcp, parse};
+use super::peer::at_or_after;
 use super::text::{Colour, Style, octets, write_line};
 use super::track::{Note, Track};
 use crate::base::{Duration, Instant};
@@ -499,12 +500,14 @@ fn option_marks(segment: &Tcp, note: &Note) -> Vec<String> {
         words.extend(options.window_scale.map(|shift| format!("wscale {shift}")));
     }
     let base = segment.ack.wrapping_sub(note.ack);
-    words.extend(
-        options
-            .sack
-            .iter()
-            .map(|(left, right)| format!("has {}:{}", left.wrapping_sub(base), right.wrapping_sub(base))),
-    );
+    for (index, (left, right)) in options.sack.iter().enumerate() {
+        // RFC 2883 §4: the first block may tell of what came twice, by lying below the ACK or inside the second block.
+        let second = options.sack.get(1);
+        let inside = second.is_some_and(|(from, to)| at_or_after(*left, *from) && at_or_after(*to, *right));
+        let twice = index == 0 && (!at_or_after(*left, segment.ack) || inside);
+        let (left, right) = (left.wrapping_sub(base), right.wrapping_sub(base));
+        words.push(format!("{} {left}:{right}", if twice { "got twice" } else { "has" }));
+    }
     words
 }
 

@@ -9,7 +9,7 @@ use crate::host::Readiness;
 use crate::socket::TcpStream;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -30,19 +30,24 @@ pub enum Turn {
 /// A connection with its service. An idle one holds no buffer.
 pub struct Connection {
     pub stream: TcpStream,
-    pub peer: SocketAddr,
     pub service: Service,
     /// What the poller was told last.
     pub watched: Readiness,
-    /// What is still to be sent.
-    pending: Vec<u8>,
-    /// Octets of `pending` that are sent.
-    sent: usize,
+    /// What is still to be sent, if anything.
+    pending: Option<Box<Pending>>,
     talk: Talk,
     /// This end says nothing more once all is sent.
     finishing: bool,
     /// Our FIN is out; the peer's is waited for, so that nothing it sends makes us reset what it has not read yet.
     pub finished: bool,
+}
+
+/// Octets to be sent.
+#[derive(Default)]
+struct Pending {
+    octets: Vec<u8>,
+    /// How many of them are sent.
+    sent: usize,
 }
 
 /// What a service remembers of a connection.
@@ -53,7 +58,7 @@ enum Talk {
     /// Place in the pattern.
     Chargen(usize),
     Http(Box<Http>),
-    Chat(Lines),
+    Chat(Box<Lines>),
 }
 
 #[derive(Default)]
@@ -70,7 +75,7 @@ enum Rest {
 }
 
 impl Connection {
-    pub fn begin(stream: TcpStream, peer: SocketAddr, service: Service) -> io::Result<Connection> {
+    pub fn begin(stream: TcpStream, service: Service) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
         let talk = match service {
             Service::Echo => Talk::Echo,
@@ -78,23 +83,21 @@ impl Connection {
             Service::Daytime => Talk::Daytime,
             Service::Chargen => Talk::Chargen(0),
             Service::Http => Talk::Http(Box::default()),
-            Service::Chat => Talk::Chat(Lines::default()),
+            Service::Chat => Talk::Chat(Box::default()),
         };
         // Answers leave at once; a bulk sender fills its segments anyway.
         stream.set_nodelay(true)?;
         let mut connection = Connection {
             stream,
-            peer,
             service,
             watched: Readiness::empty(),
-            pending: Vec::new(),
-            sent: 0,
+            pending: None,
             talk,
             finishing: false,
             finished: false,
         };
         if service == Service::Daytime {
-            connection.pending = daytime(SystemTime::now()).into_bytes();
+            connection.queue(daytime(SystemTime::now()).as_bytes());
             connection.finishing = true;
         }
         Ok(connection)
@@ -114,7 +117,11 @@ impl Connection {
     }
 
     fn has_output(&self) -> bool {
-        !self.pending.is_empty() || self.has_rest() || (self.finishing && !self.finished)
+        self.pending.is_some() || self.has_rest() || (self.finishing && !self.finished)
+    }
+
+    fn queue(&mut self, octets: &[u8]) {
+        self.pending.get_or_insert_default().octets.extend_from_slice(octets);
     }
 
     fn has_rest(&self) -> bool {
@@ -181,7 +188,7 @@ impl Connection {
                     result => result?,
                 };
                 if sent < data.len() {
-                    self.pending.extend_from_slice(&data[sent..]);
+                    self.queue(&data[sent..]);
                 }
             }
             Talk::Discard | Talk::Daytime | Talk::Chargen(_) => {}
@@ -196,12 +203,13 @@ impl Connection {
 
     /// Sends what is pending; `WouldBlock` when not all of it could be.
     fn flush(&mut self) -> io::Result<()> {
-        while self.sent < self.pending.len() {
-            self.sent += self.stream.write(&self.pending[self.sent..])?;
+        if let Some(pending) = &mut self.pending {
+            while pending.sent < pending.octets.len() {
+                pending.sent += self.stream.write(&pending.octets[pending.sent..])?;
+            }
         }
         // An idle connection keeps no memory.
-        self.pending = Vec::new();
-        self.sent = 0;
+        self.pending = None;
         if self.finishing && !self.finished && !self.has_rest() {
             self.stream.shutdown(Shutdown::Write)?;
             self.finished = true;
@@ -239,15 +247,16 @@ impl Connection {
             Err(error) => page::refuse(&error.to_string()),
         };
         self.finishing = !page.keep_alive;
-        self.pending = page.head;
+        let mut octets = page.head;
         http.rest = match page.body {
             Body::Text(text) => {
-                self.pending.extend_from_slice(&text);
+                octets.extend_from_slice(&text);
                 None
             }
             Body::File(file, length) => Some(Rest::File(file, length)),
             Body::Zeros(length) => Some(Rest::Zeros(length)),
         };
+        self.queue(&octets);
         would_block_is_fine(self.flush())
     }
 
@@ -277,17 +286,18 @@ impl Connection {
         if left == 0 {
             http.rest = None;
         }
-        self.pending.extend_from_slice(&scratch[..n]);
+        self.queue(&scratch[..n]);
         Ok(())
     }
 
     /// Queues a line for a member of the chat.
     pub fn say(&mut self, line: &str) -> Turn {
-        if self.pending.len() - self.sent + line.len() > UNREAD_MAX {
+        let unread = self.pending.as_ref().map_or(0, |pending| pending.octets.len() - pending.sent);
+        if unread + line.len() > UNREAD_MAX {
             return Turn::Over;
         }
-        self.pending.extend_from_slice(line.as_bytes());
-        self.pending.push(b'\n');
+        self.queue(line.as_bytes());
+        self.queue(b"\n");
         match would_block_is_fine(self.flush()) {
             Ok(()) => Turn::Goes,
             Err(_) => Turn::Over,

@@ -341,3 +341,19 @@ fn colour_appears_only_when_asked_for() {
     assert!(coloured.text().contains("\x1b[36m"));
     assert!(!drawn(80, whole_connection).contains('\x1b'));
 }
+
+#[test]
+fn what_came_twice_is_told_from_what_is_held() {
+    let said = |first: (u32, u32), second: Option<(u32, u32)>, ack: u32| {
+        let options = super::super::packet::Options {
+            sack: [Some(first), second].into_iter().flatten().collect(),
+            ..Default::default()
+        };
+        let segment = Tcp { ack, is_ack: true, options, ..Tcp::default() };
+        option_marks(&segment, &Note { ack, ..Note::default() }).join(", ")
+    };
+    assert_eq!(said((200, 300), None, 100), "has 200:300");
+    assert_eq!(said((200, 300), Some((400, 500)), 100), "has 200:300, has 400:500");
+    assert_eq!(said((50, 100), None, 100), "got twice 50:100");
+    assert_eq!(said((210, 220), Some((200, 300)), 100), "got twice 210:220, has 200:300");
+}
