@@ -299,7 +299,10 @@ impl Server {
         let Some(connection) = self.connections.remove(id_of(token)) else { return Ok(()) };
         if self.verbose {
             // One that was reset has no other end any more.
-            let peer = connection.stream.peer_addr().map_or_else(|_| "a peer".to_owned(), |peer| shown(peer).to_string());
+            let peer = connection
+                .stream
+                .peer_addr()
+                .map_or_else(|_| "a peer".to_owned(), |peer| shown(peer).to_string());
             self.log(format_args!("{} from {peer} went", connection.service.name()));
         }
         // A closed socket leaves the poller by itself.

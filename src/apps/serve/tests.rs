@@ -33,7 +33,8 @@ impl Pair {
     }
 
     fn connect(&self, service: Service) -> TcpStream {
-        let stream = TcpStream::connect(&self.client, format!("{SERVER}:{}", service.port())).expect("it listens");
+        let stream =
+            TcpStream::connect(&self.client, format!("{SERVER}:{}", service.port())).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("any timeout");
         stream
     }
