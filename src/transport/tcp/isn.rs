@@ -16,6 +16,10 @@ pub struct IsnGenerator {
 
 impl IsnGenerator {
     /// A generator with a secret of its own.
+    ///
+    /// conformance-review: 6528-3-secret
+    /// 128 bits from the host's generator, which the runtime seeds from the operating system; made once, never shown (`Key` has no
+    /// readable form).
     pub fn new(rng: &mut Rng) -> IsnGenerator {
         IsnGenerator { key: rng.key(), origin: rng.next_u32() }
     }

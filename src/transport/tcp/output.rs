@@ -236,6 +236,9 @@ impl Synchronized {
     }
 
     /// After an idle RTO the old congestion window says nothing (RFC 5681 §4.1).
+    ///
+    /// conformance-deviation: 6928-2-restart
+    /// A loss in the first flight does not lower later restart windows: as on Linux, ssthresh remembers it.
     fn restart_after_idle(&mut self, env: &Env) {
         let snd = &mut self.snd;
         let idle = snd.last_sent.is_some_and(|last| env.now.since(last) > snd.rto.interval);

@@ -22,6 +22,8 @@ impl Synchronized {
             return false;
         }
         match mtu {
+            // conformance-deviation: 5927-7.2-pmtu-delay
+            // Believed at once, as Linux does: the quote must name octets in flight and a packet larger than the MTU it tells.
             Some(mtu) if mtu < common.path_mtu => {
                 common.path_mtu = mtu;
                 self.on_path_mtu(common, env, true);

@@ -148,7 +148,8 @@ impl Tcp {
         self.accept_syn(env, listener, flow, segment, mtus, Some(iss_above))
     }
 
-    /// RFC 9293 §3.5.2, §3.10.7.1: a reset in answer to `segment`, never to a reset.
+    /// RFC 9293 §3.5.2, §3.10.7.1: a reset in answer to `segment`, never to a reset. As on Linux without timestamps: it belongs to
+    /// no connection that has agreed on them (7323-3.2-rst).
     fn reset(&mut self, env: &mut Env<'_>, flow: Flow, segment: &Segment<'_>) {
         if segment.flags.contains(Flags::RST) || self.replies.len() == MAX_REPLIES {
             return;
