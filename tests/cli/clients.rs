@@ -193,10 +193,12 @@ fn listen() {
     listening.input().write_all(b"from here\n").expect("taken");
     let mut stream = TcpStream::connect("10.9.0.2:9004").expect("it listens");
     stream.write_all(b"from there\n").expect("taken");
+    let mut said = [0; 10];
+    stream.read_exact(&mut said).expect("what was typed before anybody came");
+    assert_eq!(&said, b"from here\n");
+    // Our end ends the other side's too.
     stream.shutdown(Shutdown::Write).expect("open");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("text and then the end");
-    assert_eq!(text, "from here\n");
+    assert_eq!(stream.read(&mut said).expect("closed"), 0);
     let (status, output, error) = listening.end();
     assert!(status.success(), "{error}");
     assert_eq!(output, "from there\n");
