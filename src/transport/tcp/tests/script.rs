@@ -2,7 +2,7 @@
 
 use super::{End, Sent, flow, ms};
 use crate::base::{Duration, Errno, Instant, MsgFlags, Readiness};
-use crate::trace::{Flow, TcpState, Why};
+use crate::trace::{TcpState, Why};
 use crate::transport::tcp::{Settings, Verdict};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, SackBlock, Timestamps};
@@ -59,11 +59,18 @@ impl Script {
 
     /// SYN-RECEIVED by a passive open; the SYN-ACK is out.
     pub fn syn_received(mut self) -> Script {
-        let syn = self.peer_syn();
-        self.end.flow = Flow { local: flow().local, remote: flow().remote };
-        self.end.accept(self.now, ISS, &syn, self.settings.clone(), 1500);
-        self.expect(&["S. 0:1(0) ack 1"]);
+        let syn_ack = self.accept_syn();
+        assert!(show(&syn_ack).starts_with("S. 0:1(0) ack 1 "), "{syn_ack:?}");
         self
+    }
+
+    /// The peer opens; returns the SYN-ACK.
+    pub fn accept_syn(&mut self) -> Sent {
+        let syn = self.peer_syn();
+        self.end.accept(self.now, ISS, &syn, self.settings.clone(), 1500);
+        let sent = self.sent();
+        assert_eq!(sent.len(), 1);
+        sent[0].clone()
     }
 
     /// ESTABLISHED, opened by us, with a round trip of 100 ms (RTO 300 ms).

@@ -427,7 +427,7 @@ fn fast_retransmit_with_limited_transmit() {
         assert_eq!(x.out().len(), usize::from(count >= 4), "duplicate {count}");
     }
     x.peer(".", 2, 12_001, "");
-    assert_eq!(x.end.conn().view().cwnd, 3000);
+    assert_eq!(x.end.conn().view().cwnd, 3000, "min(ssthresh, flight + SMSS)");
 }
 
 /// conformance: 6582-3.2-3-partial, 5681-4.3-half
