@@ -346,6 +346,7 @@ impl Connection {
         let error_name = error.map(Errno::name);
         env.trace.emit(env.now, Some(self.common.flow), EventKind::Ended { error: error_name });
         self.keep_unread(env);
+        self.common.soft_error = None;
         self.common.output_due = reset.is_some();
         self.state = State::Closed(Closed { reset, last });
         if !self.common.orphan {

@@ -2,7 +2,7 @@
 
 use super::ms;
 use super::pair::{Pair, Wire};
-use crate::base::{Duration, MsgFlags};
+use crate::base::{Duration, MsgFlags, Rng};
 use crate::trace::TcpState;
 
 fn pattern(from: usize, len: usize) -> Vec<u8> {
@@ -126,4 +126,48 @@ fn blackout() {
     }
     assert_eq!(got, pattern(0, 100_000));
     assert!(pair.now.since(end) < Duration::from_secs(27), "{:?}", pair.now.since(end));
+}
+
+/// Any wire, any settings, both directions: the bytes arrive and both ends finish.
+#[test]
+fn anything_goes() {
+    let seeds = std::env::var("TCP_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    for seed in 0..seeds {
+        let result = std::panic::catch_unwind(|| anything(seed));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+fn anything(seed: u64) {
+    let (mut rng, mut rng_size) = (Rng::from_seed(seed ^ 0x00d1_ce00), Rng::from_seed(seed ^ 0x0512_e000));
+    let mut below = |bound: u64| rng.below(bound);
+    let mut size = |least: u64, powers: u64| {
+        let power = least + rng_size.below(powers);
+        rng_size.below(1 << power)
+    };
+    let wire = Wire {
+        delay: Duration::from_micros(below(50_000)),
+        jitter: Duration::from_micros(below(4) * below(20_000)),
+        loss: below(4) as f64 * below(10) as f64 / 100.0,
+        repeat: below(2) as f64 * below(10) as f64 / 100.0,
+    };
+    let mut pair = Pair::new(seed, wire);
+    pair.iss = [below(1 << 32) as u32, below(1 << 32) as u32];
+    pair.mtu = 576 + below(2000) as u32;
+    for end in 0..2 {
+        let config = &mut pair.ends[end].config;
+        config.tcp_timestamps = below(3) > 0;
+        config.tcp_sack = below(3) > 0;
+        config.tcp_window_scaling = below(3) > 0;
+        config.tcp_init_cwnd = [0, 1, 10][below(3) as usize];
+        pair.ends[end].max_payload = [0, 3000, 65_000][below(3) as usize];
+        let settings = &mut pair.settings[end];
+        settings.no_delay = below(2) > 0;
+        settings.cork = below(8) == 0;
+        settings.keep_alive = below(4) == 0;
+        settings.rcv_buf = 1000 + size(10, 9) as u32;
+        settings.snd_buf = 1000 + size(10, 9) as u32;
+    }
+    let sizes = [0, 1].map(|_| size(4, 14) as usize);
+    exchange(&mut pair, sizes);
 }
