@@ -137,6 +137,7 @@ impl Synchronized {
             OnDuplicate::Nothing => {}
             OnDuplicate::FastRetransmit => {
                 snd.head_due = Some(Why::FastRetransmit);
+                snd.note_loss();
                 env.counters.tcp_ext_fast_retrans += 1;
                 env.counters.tcp_ext_reno_recovery += 1;
                 tell_congestion(common, env, snd, "third duplicate ack");

@@ -144,17 +144,27 @@ impl Common {
         self.settings.rcv_buf.min(clamp).min((1 << 30) - 1)
     }
 
-    /// May another answer to an invalid segment be sent (RFC 5961 §7: per connection and per host)?
-    pub fn may_challenge(&mut self, env: &mut Env) -> bool {
+    /// May another answer to an invalid segment be sent, as far as this connection is concerned (RFC 5961 §7)?
+    pub fn may_answer(&mut self, env: &mut Env) -> bool {
         let limit = env.config.tcp_invalid_ratelimit;
         let soon = self.last_challenge.is_some_and(|last| env.now.since(last) < limit);
-        if soon || *env.challenge_budget == 0 {
+        if soon {
+            env.counters.tcp_ext_ack_skipped_challenge += 1;
+        } else {
+            self.last_challenge = Some(env.now);
+        }
+        !soon
+    }
+
+    /// May another challenge be sent: as far as this connection and the whole host are concerned (RFC 5961 §7)?
+    pub fn may_challenge(&mut self, env: &mut Env) -> bool {
+        if *env.challenge_budget == 0 {
             env.counters.tcp_ext_ack_skipped_challenge += 1;
             return false;
         }
-        *env.challenge_budget -= 1;
-        self.last_challenge = Some(env.now);
-        true
+        let may = self.may_answer(env);
+        *env.challenge_budget -= u32::from(may);
+        may
     }
 
     /// The state changed: counted and told.

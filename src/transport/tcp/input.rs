@@ -115,8 +115,10 @@ impl Synchronized {
         // RFC 9293 §3.10.7.4: a FIN that comes again in TIME-WAIT's forerunners is acknowledged like text.
         if !seg.is_empty() {
             self.demand_duplicate_ack(common, seg);
-        } else {
-            self.challenge(common, env);
+        } else if common.may_answer(env) {
+            // Probes of windows and keepalives are of this kind.
+            self.rcv.ack.now();
+            common.output_due = true;
         }
         Outcome::dropped(Drop::Unacceptable)
     }

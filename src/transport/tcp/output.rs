@@ -243,7 +243,9 @@ impl Synchronized {
         let snd = &mut self.snd;
         let idle = snd.last_sent.is_some_and(|last| env.now.since(last) > snd.rto.interval);
         if idle && env.config.tcp_slow_start_after_idle && snd.una == snd.nxt {
-            let restart = initial_window(snd.mss, env.config.tcp_init_cwnd, 0);
+            // RFC 6928 §2: RFC 3390's window where the first one met a loss.
+            let segments = if snd.rough_start { 0 } else { env.config.tcp_init_cwnd };
+            let restart = initial_window(snd.mss, segments, 0);
             snd.congestion.set_cwnd(snd.congestion.cwnd().min(restart));
             snd.last_sent = Some(env.now);
         }

@@ -24,6 +24,7 @@ impl Synchronized {
         if let Mode::Fast = snd.recovery.mode {
             env.counters.tcp_ext_reno_failures += 1;
         }
+        snd.note_loss();
         snd.congestion.on_timeout(snd.flight(), first);
         snd.recovery.on_timeout(snd.nxt);
         // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).

@@ -80,6 +80,8 @@ pub(super) struct Sender {
     pub head_due: Option<Why>,
     pub resend: Option<Resend>,
     pub blocked: Blocked,
+    /// Something of the initial window was lost: later restarts are more careful (RFC 6928 §2).
+    pub rough_start: bool,
     /// When data was last sent, for restart after idle time.
     pub last_sent: Option<Instant>,
     /// Since when the peer owes an acknowledgment or a window (user timeout).
@@ -143,6 +145,7 @@ impl Sender {
             head_due: None,
             resend: None,
             blocked: Blocked::No,
+            rough_start: false,
             last_sent: None,
             owed_since: None,
             usage: Usage { until: first, ..Usage::default() },
@@ -212,6 +215,11 @@ impl Sender {
         let held: u64 =
             self.sacked.iter().take_while(|r| r.start < end).map(|r| r.end.min(end) - r.start).sum();
         (end - start).saturating_sub(held) as u32
+    }
+
+    /// A loss was found; within the first window it shows that the window was too large for the path.
+    pub fn note_loss(&mut self) {
+        self.rough_start |= self.buffer.start() < 10 * u64::from(self.mss) && self.flight() > 4096;
     }
 
     /// Everything in flight is to be sent again.

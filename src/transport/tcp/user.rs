@@ -150,7 +150,11 @@ impl Connection {
         }
         // What a setting held back may go now; timers follow at the end of the round.
         common.output_due = true;
-        if new.linger2 != old.linger2 && state.timers.fin_wait2.is_some() {
+        let (linger2, rcv_buf) = (new.linger2, new.rcv_buf);
+        if rcv_buf > old.rcv_buf {
+            state.on_read(common);
+        }
+        if linger2 != old.linger2 && state.timers.fin_wait2.is_some() {
             state.await_peer_fin(common, env);
         }
         state.snd.was_writable =

@@ -350,6 +350,24 @@ fn after_an_idle_time_the_window_starts_again() {
     assert_eq!(x.out().len(), 10);
 }
 
+/// conformance: 6928-2-restart
+#[test]
+fn after_a_rough_start_restarts_are_small() {
+    let mut x = in_flight(10, PeerSyn::PLAIN);
+    (0..3).for_each(|_| x.peer(".", 1, 1, ""));
+    x.expect(&[". 1:1001(1000) ack 1"]);
+    x.peer(".", 1, 10_001, "");
+    x.send(&[b'x'; 200_000]).expect("room");
+    while x.end.conn().bytes_unacked() > 0 {
+        x.out();
+        let view = x.end.conn().view();
+        x.peer(".", 1, view.snd_nxt.wrapping_sub(view.iss), "");
+    }
+    x.quiet_for(Duration::from_secs(5));
+    x.send(&[b'x'; 30_000]).expect("room");
+    assert_eq!(x.out().len(), 4);
+}
+
 /// behaviours 46: growth only when the window was in use.
 #[test]
 fn the_window_grows_only_when_it_is_used() {

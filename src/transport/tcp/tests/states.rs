@@ -90,6 +90,9 @@ fn challenges_are_limited() {
     x.end.budget = 0;
     x.peer("R", 5, 0, "");
     x.expect(&[]);
+    // A probe is answered whatever other connections have used up.
+    x.peer(".", 0, 1, "");
+    x.expect(&[". 1:1(0) ack 1"]);
     assert!(x.end.counters.tcp_ext_ack_skipped_challenge >= 1000);
 }
 
