@@ -129,10 +129,7 @@ impl Script {
     }
 
     fn delay_acks(&mut self) {
-        let settings = Settings { quick_ack: true, ..self.settings.clone() };
-        self.end.call(self.now, |conn, env| conn.apply(env, settings));
-        let settings = self.settings.clone();
-        self.end.call(self.now, |conn, env| conn.apply(env, settings));
+        self.end.call(self.now, |conn, _| conn.set_quick_ack(false));
         self.expect(&[]);
     }
 
