@@ -13,6 +13,7 @@ mod programs;
 mod refused;
 mod relay;
 mod transfer;
+mod wireshark;
 mod world;
 
 fn main() -> std::process::ExitCode {
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
         refused::TESTS,
         many::TESTS,
         link::TESTS,
+        wireshark::TESTS,
     ]
     .concat();
     harness::main(&tests)

@@ -32,7 +32,7 @@ fn only_v6(stack: &Stack, port: u16) -> ours::UdpSocket {
     let socket = ours::Socket::new(stack, AF_INET6, SOCK_DGRAM, 0).expect("a socket");
     socket.setsockopt_int(IPPROTO_IPV6, IPV6_V6ONLY, 1).expect("valid");
     socket.bind(format!("[::]:{port}").parse().expect("valid")).expect("free");
-    ours::UdpSocket::try_from(socket).ok().expect("a datagram socket")
+    ours::UdpSocket::try_from(socket).expect("a datagram socket")
 }
 
 /// Each peer gets a kernel socket of its own.

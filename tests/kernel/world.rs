@@ -65,7 +65,12 @@ impl Program {
 
     /// The same in the namespace that this process is in already.
     pub fn beside(words: &str, ready: &str) -> Program {
-        let mut child = tunstack(words).stderr(Stdio::piped()).spawn().expect("built with the tests");
+        Program::run(&mut tunstack(words), ready)
+    }
+
+    /// The same with a command that may have words with spaces.
+    pub fn run(command: &mut Command, ready: &str) -> Program {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("built with the tests");
         let lines = BufReader::new(child.stderr.take().expect("piped"));
         let said: Arc<Mutex<String>> = Arc::default();
         let kept = Arc::clone(&said);
