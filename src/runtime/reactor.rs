@@ -15,6 +15,18 @@ use std::task::{Context, Poll, Waker};
 ///
 /// While it lives, nothing else processes packets and timers: threads blocked in calls of the same stack wait for
 /// [`turn`](Reactor::turn). The thread of the event loop itself must use non-blocking calls only.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let stack = tunstack::runtime::Stack::builder().start()?;
+/// # use std::os::fd::AsFd;
+/// let reactor = stack.reactor()?;
+/// let descriptor = reactor.as_fd(); // register it for reading, level-triggered
+/// // … and whenever it is readable:
+/// reactor.turn();
+/// # let _ = descriptor;
+/// # Ok(()) }
+/// ```
 pub struct Reactor {
     shared: Arc<Shared>,
     attention: Arc<Attention>,

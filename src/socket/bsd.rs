@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A socket as `socket(2)` makes it. Closed when its last handle is dropped.
 ///
-/// ```no_run
+/// ```
 /// # fn main() -> std::io::Result<()> {
 /// # let stack = tunstack::runtime::Stack::builder().start()?;
 /// use tunstack::socket::{Socket, consts::*};
@@ -26,7 +26,8 @@ use std::sync::Arc;
 /// client.send(b"hello", 0)?;
 /// let mut buffer = [0; 16];
 /// let n = connection.recv(&mut buffer, 0)?;
-/// println!("{peer} says {:?}", &buffer[..n]);
+/// assert_eq!(&buffer[..n], b"hello");
+/// assert_eq!(peer, client.getsockname()?);
 /// # Ok(()) }
 /// ```
 pub struct Socket {

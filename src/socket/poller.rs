@@ -11,6 +11,21 @@ use std::time::Duration;
 /// Watches many sockets of one stack. The thread in [`wait`](Poller::wait) drives the stack.
 ///
 /// A socket that is closed leaves by itself. Several threads may wait on one poller.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let stack = tunstack::runtime::Stack::builder().start()?;
+/// use tunstack::socket::{Poller, Readiness, Trigger, UdpSocket};
+///
+/// let socket = UdpSocket::bind(&stack, "127.0.0.1:0")?;
+/// let poller = Poller::new(&stack)?;
+/// poller.add(&socket, 42, Readiness::READABLE, Trigger::Level)?;
+/// socket.send_to(b"to myself", socket.local_addr()?)?;
+/// let mut events = Vec::with_capacity(16);
+/// poller.wait(&mut events, None)?;
+/// assert_eq!(events[0].token, 42);
+/// # Ok(()) }
+/// ```
 pub struct Poller {
     shared: Arc<Shared>,
     id: PollerId,

@@ -15,6 +15,24 @@ use std::time::Duration;
 ///
 /// Reading and writing need no `&mut`: several threads may use one stream. `read` and `write` wait like the kernel's:
 /// `read` until something arrived, `write` until everything is in the send buffer, both no longer than their timeout.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::{Read, Write};
+/// use tunstack::{runtime::Stack, socket::{TcpListener, TcpStream}};
+///
+/// // Without a device a stack talks to itself.
+/// let stack = Stack::builder().start()?;
+/// let listener = TcpListener::bind(&stack, "127.0.0.1:7")?;
+/// let mut client = TcpStream::connect(&stack, "localhost:7")?;
+/// let (mut server, _peer) = listener.accept()?;
+/// client.write_all(b"hello")?;
+/// drop(client);
+/// let mut text = String::new();
+/// server.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok(()) }
+/// ```
 pub struct TcpStream {
     pub(crate) inner: Arc<Inner>,
 }

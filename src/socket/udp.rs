@@ -12,6 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A UDP socket. Datagrams are received whole or cut to the buffer, never joined.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let stack = tunstack::runtime::Stack::builder().start()?;
+/// use tunstack::socket::UdpSocket;
+///
+/// let server = UdpSocket::bind(&stack, "127.0.0.1:53")?;
+/// let client = UdpSocket::bind(&stack, "127.0.0.1:0")?;
+/// client.send_to(b"question", "127.0.0.1:53")?;
+/// let mut buffer = [0; 512];
+/// let (n, peer) = server.recv_from(&mut buffer)?;
+/// server.send_to(&buffer[..n], peer)?;
+/// assert_eq!(client.recv(&mut buffer)?, 8);
+/// # Ok(()) }
+/// ```
 pub struct UdpSocket {
     pub(crate) inner: Arc<Inner>,
 }

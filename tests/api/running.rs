@@ -581,3 +581,64 @@ fn what_had_arrived_outlives_the_link() {
     assert_eq!(server.read(&mut buffer).expect_err("the end").raw_os_error(), Some(19), "ENODEV");
     assert_eq!(datagrams.recv(&mut buffer).expect_err("the end").raw_os_error(), Some(19), "ENODEV");
 }
+
+#[test]
+fn the_role_moves_about_and_nothing_is_lost() {
+    let (one, other) = pair();
+    let done = Arc::new(AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        // Threads that take the role and leave it at odd times: short waits, pollers, event loops.
+        for n in 0..3u64 {
+            let (one, done) = (one.clone(), Arc::clone(&done));
+            scope.spawn(move || {
+                let idle = UdpSocket::bind(&one, "10.0.0.1:0").expect("bind");
+                let poller = Poller::new(&one).expect("poller");
+                poller.add(&idle, 1, Readiness::READABLE, Trigger::Level).expect("add");
+                let mut events = Vec::with_capacity(4);
+                let mut step = n + 1;
+                while done.load(Ordering::Relaxed) == 0 {
+                    step =
+                        step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let pause = Duration::from_micros(1 + (step >> 33) % 700);
+                    match (step >> 20) % 4 {
+                        0 => {
+                            idle.set_read_timeout(Some(pause)).expect("timeout");
+                            idle.recv(&mut [0; 8]).expect_err("nothing comes");
+                        }
+                        1 => assert_eq!(poller.wait(&mut events, Some(pause)).expect("wait"), 0),
+                        2 => {
+                            if let Ok(reactor) = one.reactor() {
+                                reactor.turn();
+                            }
+                        }
+                        _ => std::thread::sleep(pause),
+                    }
+                }
+            });
+        }
+        let (client, server) = connected(&one, &other);
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).expect("nodelay");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+        }
+        scope.spawn(move || {
+            let mut octet = [0; 1];
+            while (&server).read(&mut octet).expect("the question") == 1 {
+                (&server).write_all(&octet).expect("write");
+            }
+        });
+        let start = Instant::now();
+        for n in 0..3_000u32 {
+            (&client).write_all(&[n as u8]).expect("write");
+            let mut octet = [0; 1];
+            let result = (&client).read_exact(&mut octet);
+            if result.is_err() {
+                done.store(1, Ordering::Relaxed);
+            }
+            result.expect("the answer");
+            assert_eq!(octet[0], n as u8);
+        }
+        done.store(1, Ordering::Relaxed);
+        println!("3,000 exchanges in {:?}", start.elapsed());
+    });
+}
