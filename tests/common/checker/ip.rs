@@ -119,7 +119,8 @@ pub(super) fn check_icmp(packet: &Packet, recent: &[Packet], broadcasts: &[IpAdd
     })?;
     let cause = recent.iter().find(|p| p.bytes.starts_with(payload));
     let Some(cause) = cause else {
-        return ensure(false, Rule::IcmpError, || "an ICMP error about nothing that came".into());
+        let unseen = recent.iter().any(|packet| packet.fragment.is_some());
+        return ensure(unseen, Rule::IcmpError, || "an ICMP error about nothing that came".into());
     };
     let enough = payload.len() >= (cause.header_len + 8).min(cause.bytes.len());
     ensure(enough, Rule::IcmpError, || format!("quotes only {} octets", payload.len()))?;

@@ -255,7 +255,9 @@ impl Checker {
             .filter(|t| t.dst_port == tcp.src_port)
             .collect();
         if tcp.has(RST) {
-            flow::check_rst_cause(&answers, self.acted)?;
+            // What was put together from fragments is not in the books.
+            let unseen = self.recent.iter().any(|packet| packet.fragment.is_some());
+            flow::check_rst_cause(&answers, self.acted || unseen)?;
             if self.follow {
                 let known = self.flows.get(&(key.1, key.0));
                 flow::check_rst_sequence(tcp, &answers, known)?;
