@@ -7,6 +7,7 @@ use crate::link::netns::{Privilege, enter_private};
 use crate::link::{Device, Setup, exists};
 use crate::observe::{Capture, Ladder, Shared, Style, Tee};
 use crate::runtime::Stack;
+use crate::trace::Direction;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
@@ -133,11 +134,14 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
         // Nothing was configured: the kernel's side has the addresses that it has.
         setup.kernel.clone_from(&options.peer);
     }
+    let (readers, tee) = Readers::open(options, ladder, &interface)?;
     let device = match &options.link {
-        Some(impairment) => device.impaired(impairment, options.seed.unwrap_or_else(random)),
+        Some(impairment) => {
+            let device = device.impaired(impairment, options.seed.unwrap_or_else(random));
+            readers.hear_of_losses(device)
+        }
         None => device,
     };
-    let (readers, tee) = Readers::open(options, ladder, &interface)?;
     let mut builder = Stack::builder().device(device);
     for cidr in &setup.stack {
         builder = builder.address(*cidr);
@@ -208,6 +212,17 @@ impl Readers {
             tee = tee.with(capture.clone());
         }
         Ok((Readers { ladder, capture }, tee))
+    }
+
+    /// Lets the ladder know what a bad link loses.
+    fn hear_of_losses(&self, mut device: Device) -> Device {
+        if let (Device::Impaired(stage), Some(ladder)) = (&mut device, self.ladder.clone()) {
+            stage.on_loss(move |at, up, packet| {
+                let direction = if up { Direction::Out } else { Direction::In };
+                ladder.with(|ladder| ladder.lost(at, direction, packet));
+            });
+        }
+        device
     }
 
     /// Writes summaries, and what is still in memory.

@@ -16,12 +16,23 @@ pub struct Impaired {
     inner: Device,
     up: Impair,
     down: Impair,
+    on_loss: OnLoss,
+}
+
+/// Called for every packet that the link loses: when, whether it came from the stack, and the packet.
+#[derive(Default)]
+struct OnLoss(Option<Box<dyn FnMut(Instant, bool, &[u8]) + Send>>);
+
+impl core::fmt::Debug for OnLoss {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(if self.0.is_some() { "OnLoss" } else { "None" })
+    }
 }
 
 impl Impaired {
     pub(super) fn new(inner: Device, impairment: &Impairment, seed: u64) -> Impaired {
         let (up, down) = impairment.stages(seed);
-        Impaired { inner, up, down }
+        Impaired { inner, up, down, on_loss: OnLoss::default() }
     }
 
     /// The device below.
@@ -36,6 +47,12 @@ impl Impaired {
     /// What happened to packets of the stack, and to packets for it.
     pub fn stats(&self) -> (Stats, Stats) {
         (self.up.stats(), self.down.stats())
+    }
+
+    /// Calls `tell` for every packet that the link loses from now on: with the time, whether it came from the stack
+    /// (and not for it), and the packet.
+    pub fn on_loss(&mut self, tell: impl FnMut(Instant, bool, &[u8]) + Send + 'static) {
+        self.on_loss = OnLoss(Some(Box::new(tell)));
     }
 
     /// Changes the conditions for packets to come.
@@ -53,7 +70,8 @@ impl Impaired {
     }
 
     pub(super) fn send(&mut self, now: Instant, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
-        if let Some(message) = self.up.push(now, packet.to_vec()) {
+        let packet = packet.to_vec();
+        if let Some(message) = push(&mut self.up, &mut self.on_loss, now, true, packet) {
             self.down.bounce(now, message);
         }
         self.flush(now)
@@ -84,7 +102,8 @@ impl Impaired {
             let Some((len, _)) = self.inner.recv(now, buffer)? else {
                 break;
             };
-            if let Some(message) = self.down.push(now, buffer[..len].to_vec()) {
+            let packet = buffer[..len].to_vec();
+            if let Some(message) = push(&mut self.down, &mut self.on_loss, now, false, packet) {
                 self.up.bounce(now, message);
             }
         }
@@ -103,6 +122,26 @@ impl Impaired {
     }
 }
 
+/// Puts a packet into a stage, and tells whoever wants to know when it is lost there.
+fn push(
+    stage: &mut Impair,
+    on_loss: &mut OnLoss,
+    now: Instant,
+    up: bool,
+    packet: Vec<u8>,
+) -> Option<Vec<u8>> {
+    let Some(tell) = &mut on_loss.0 else { return stage.push(now, packet) };
+    let lost =
+        |stats: Stats| stats.lost + stats.blacked_out + stats.too_big + stats.queue_full + stats.scripted;
+    let before = lost(stage.stats());
+    let copy = packet.clone();
+    let message = stage.push(now, packet);
+    if lost(stage.stats()) > before {
+        tell(now, up, &copy);
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +154,22 @@ mod tests {
 
     fn packet(octets: &[u8]) -> TxPacket<'_> {
         TxPacket { parts: [octets, &[], &[], &[]], meta: TxMeta::default() }
+    }
+
+    #[test]
+    fn losses_are_told_each_way() {
+        let (near, mut far) = wire(1500).expect("eventfd");
+        let mut near = near.impaired(&"up:drop=packet:2,down:drop=packet:1".parse().expect("valid"), 1);
+        let (tell, told) = std::sync::mpsc::channel();
+        let Device::Impaired(stage) = &mut near else { panic!("impaired") };
+        stage.on_loss(move |now, up, packet| tell.send((now, up, packet.to_vec())).expect("heard"));
+        for (time, octets) in [(1, b"a"), (2, b"b"), (3, b"c")] {
+            near.send(at(time), &packet(octets)).expect("room");
+        }
+        far.send(at(4), &packet(b"d")).expect("room");
+        assert_eq!(near.recv(at(5), &mut vec![0; BUFFER]).expect("alive"), None);
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, [(at(2), true, b"b".to_vec()), (at(5), false, b"d".to_vec())]);
     }
 
     #[test]

@@ -109,6 +109,22 @@ impl Ladder {
         }
     }
 
+    /// A packet was lost on the way. One that we sent has its line already, and this goes right below it.
+    pub fn lost(&mut self, at: Instant, direction: Direction, bytes: &[u8]) {
+        match direction {
+            Direction::In => {
+                let (bytes, reason) = (&[bytes][..], Reason::Taken);
+                let event =
+                    PacketEvent { direction, bytes, segment_size: 0, reason, before: None, after: None };
+                self.packet(at, &event, Far::Lost);
+            }
+            Direction::Out => {
+                let indent = TIME + TAG + STATE + 3;
+                self.line(&format!("{:indent$}{}", "", self.style.paint(Colour::Bad, "lost on the way")));
+            }
+        }
+    }
+
     /// One packet, with what is known of its far end.
     pub(super) fn packet(&mut self, at: Instant, event: &PacketEvent<'_>, far: Far) {
         let bytes = event.bytes.concat();

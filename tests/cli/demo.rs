@@ -74,6 +74,10 @@ fn another_client() {
 fn bad_link() {
     let said = run("demo --link drop=syn-ack:1,delay=5ms --seed 7");
     assert_eq!(said.code, Some(0), "{said:?}");
+    let lines: Vec<&str> = said.output.lines().map(str::trim).collect();
+    let first = lines.iter().position(|line| line.contains("── SYN ACK")).expect("an answer to the SYN");
+    // Its options, and then what the link did to it.
+    assert_eq!(lines[first + 2], "lost on the way", "{}", said.output);
     assert!(said.output.contains("sent again"), "{}", said.output);
 }
 
