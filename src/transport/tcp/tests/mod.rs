@@ -6,6 +6,7 @@ mod receiving;
 mod script;
 mod sending;
 mod states;
+mod timing;
 mod transfer;
 
 use super::{Connection, Isn, Limits, Outgoing, SegmentMeta, Settings, Verdict};
@@ -113,6 +114,11 @@ impl End {
 
     pub fn conn(&self) -> &Connection {
         self.conn.as_ref().expect("a connection")
+    }
+
+    /// Sends the trace to `sink`.
+    pub fn trace_to(&mut self, sink: Box<dyn crate::trace::Sink>) {
+        self.tracer.set(Some(sink));
     }
 
     /// Opens actively.
