@@ -4,6 +4,7 @@ use super::cli;
 use super::client::{Client, addresses, connect, host_and_port};
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::observe::octets;
+use crate::runtime::Stack;
 use crate::socket::{TcpListener, TcpStream};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
@@ -32,7 +33,7 @@ pub fn run_send(options: &cli::Send) -> Outcome {
         // The peer's end says that it has everything.
         let mut rest = [0; 4096];
         while stream.read(&mut rest).doing("not everything arrived")? > 0 {}
-        copied.report("sent", &stream);
+        copied.report("sent", client.stack());
         Ok(())
     });
     let finished = client.finish();
@@ -56,7 +57,7 @@ pub fn run_recv(options: &cli::Recv) -> Outcome {
         };
         let copied = copy(&mut stream, &mut file, None, "cannot receive")?;
         file.flush().doing("cannot write")?;
-        copied.report("received", &stream);
+        copied.report("received", client.stack());
         Ok(())
     });
     let finished = client.finish();
@@ -86,9 +87,10 @@ struct Copied {
 }
 
 impl Copied {
-    fn report(&self, verb: &str, stream: &TcpStream) {
+    fn report(&self, verb: &str, stack: &Stack) {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-9);
-        let again = stream.info().map(|info| info.total_retrans).unwrap_or_default();
+        // The stack's count: it has no other connection, and this one may be forgotten already.
+        let again = stack.counters().tcp_retrans_segs;
         let repeated = if again > 0 { format!(", {again} segments sent again") } else { String::new() };
         let rate = self.octets as f64 / seconds / 1e6;
         eprintln!("{verb} {} in {seconds:.2} s ({rate:.1} MB/s){repeated}", octets(self.octets));
