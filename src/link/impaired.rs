@@ -19,9 +19,12 @@ pub struct Impaired {
     on_loss: OnLoss,
 }
 
-/// Called for every packet that the link loses: when, whether it came from the stack, and the packet.
+/// Hears of a lost packet: when, whether it came from the stack, and the packet.
+type Tell = dyn FnMut(Instant, bool, &[u8]) + Send;
+
+/// Whoever wants to hear of every packet that the link loses.
 #[derive(Default)]
-struct OnLoss(Option<Box<dyn FnMut(Instant, bool, &[u8]) + Send>>);
+struct OnLoss(Option<Box<Tell>>);
 
 impl core::fmt::Debug for OnLoss {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
