@@ -1,7 +1,7 @@
 //! `tunstack connect` and `tunstack listen`: a connection, or datagrams, joined to standard input and output.
 
 use super::cli;
-use super::client::{Client, Keyboard, addresses, connect, port, print_now};
+use super::client::{Client, Keyboard, addresses, connect, port, print_now, shown};
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::runtime::Stack;
 use crate::socket::{TcpListener, UdpSocket};
@@ -76,7 +76,7 @@ fn listen_tcp(stack: &Stack, options: &cli::Listen) -> Outcome {
     let keyboard = Keyboard::start();
     loop {
         let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
-        eprintln!("connection from {peer}");
+        eprintln!("connection from {}", shown(peer));
         // The next one must not wait for what this one's peer may not want any more.
         let result = match options.keep {
             true => keyboard.join(&stream, print_now),
@@ -111,7 +111,7 @@ fn listen_udp(stack: &Stack, options: &cli::Listen) -> Outcome {
         let (n, from) = socket.recv_from(&mut buffer).doing("cannot receive")?;
         let before = last.lock().unwrap_or_else(PoisonError::into_inner).replace(from);
         if before != Some(from) {
-            eprintln!("datagrams from {from}");
+            eprintln!("datagrams from {}", shown(from));
         }
         print_now(&buffer[..n]).doing("cannot write")?;
     }

@@ -6,6 +6,7 @@ mod udp;
 
 use super::chat::Rooms;
 use super::cli;
+use super::client::shown;
 use super::device::{self, LadderTo};
 use super::failure::{Failure, Outcome, plain};
 use super::service::{Service, chargen_pattern};
@@ -16,7 +17,7 @@ use connection::{Connection, Turn};
 use slotmap::{Key as _, KeyData, SlotMap};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -329,15 +330,6 @@ fn id_of(token: u64) -> ConnectionId {
 
 fn any(port: u16) -> SocketAddr {
     SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)
-}
-
-/// An address as people write it: IPv4 without its IPv6 dress.
-fn shown(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V6(v6) => v6.to_canonical(),
-        v4 => v4,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `tunstack send` and `tunstack recv`: a file over one connection, as bare octets, so that `nc` can be the other side.
 
 use super::cli;
-use super::client::{Client, addresses, connect, host_and_port};
+use super::client::{Client, addresses, connect, host_and_port, shown};
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::observe::octets;
 use crate::runtime::Stack;
@@ -75,7 +75,7 @@ fn open(client: &Client, to: Option<(&str, u16)>, port: u16) -> Outcome<TcpStrea
     let own = client.running().address();
     eprintln!("waiting for a connection to {}", SocketAddr::new(own, port));
     let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
-    eprintln!("connection from {peer}");
+    eprintln!("connection from {}", shown(peer));
     Ok(stream)
 }
 

@@ -133,6 +133,8 @@ fn received_by_the_stack() {
         same(&got, &data, "received by the stack from a kernel client");
         let (code, said) = receiver.finish();
         assert_eq!(code, Some(0), "{said}");
+        // As people write it, also where an IPv6 socket took it.
+        assert!(said.contains(&format!("connection from {}:", host(ends.kernel))), "{said}");
     }
 }
 
