@@ -6,6 +6,7 @@ mod receiving;
 mod script;
 mod sending;
 mod states;
+mod storm;
 mod timing;
 mod transfer;
 

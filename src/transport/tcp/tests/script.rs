@@ -13,7 +13,7 @@ const ISS: u32 = 0xffff_fff0;
 const IRS: u32 = 0xffff_fff8;
 
 /// Options of the peer's SYN.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct PeerSyn {
     pub mss: Option<u16>,
     pub scale: Option<u8>,
