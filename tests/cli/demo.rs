@@ -1,14 +1,16 @@
 //! `tunstack demo`.
 
 use crate::harness::{Node, Test, Who, private, test, test_as};
-use crate::program::{run, tunstack};
+use crate::program::{Running, run, tunstack};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 pub const TESTS: &[Test] = &[
     test("demo::real_kernel", real_kernel),
     test_as("demo::real_kernel_rootless", Who::Nobody, Node::Open, real_kernel),
+    test("demo::without_curl", without_curl),
     test("demo::another_client", another_client),
+    test("demo::shell_and_wait", shell_and_wait),
     test("demo::bad_link", bad_link),
     test("demo::capture_to_a_pipe", capture_to_a_pipe),
     test("demo::simulated", simulated),
@@ -58,6 +60,30 @@ fn real_kernel() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
+
+fn without_curl() {
+    let output = tunstack("demo").env("PATH", "/nowhere").output().expect("built");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("the built-in kernel client got http://10.9.0.2/, 3"), "{text}");
+    assert!(text.contains("closed in good order, by the peer first"), "{text}");
+}
+
+fn shell_and_wait() {
+    let (reader, mut input) = std::io::pipe().expect("descriptors");
+    // The first line starts the shell, the next are its, and the end of the input ends the wait after it.
+    input.write_all(b"\n").expect("room");
+    let mut command = tunstack("demo --shell --wait");
+    command.env("SHELL", "/bin/sh").stdin(reader);
+    let running = Running::from(command, "Enter starts the client: a shell: try `curl http://10.9.0.2/`");
+    input.write_all(b"echo the stack is at $ADDR\nexit 7\n").expect("taken");
+    drop(input);
+    let (status, text, error) = running.end();
+    assert!(status.success(), "{text}");
+    assert!(text.contains("the stack is at 10.9.0.2\n"), "{text}");
+    assert!(text.ends_with("the shell ended with exit code 7\n"), "{text}");
+    assert!(error.contains("Enter ends the demo: "), "{error}");
 }
 
 fn another_client() {
