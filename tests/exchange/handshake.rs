@@ -3,7 +3,7 @@
 use crate::common::exchange::{Exchange, Setup};
 use crate::common::packet::{TcpOption, walk};
 use crate::common::{Errno, ms, secs};
-use tunstack::host::{MsgFlags, Opt, Readiness};
+use tunstack::host::{MsgFlags, Opt, Readiness, RxMeta};
 
 /// conformance: 9293-3.10.1-closed-passive, 9293-3.10.7.2-syn, 9293-MUST-14, 9293-SHLD-5
 #[test]
@@ -232,6 +232,25 @@ fn a_handshake_that_was_hard_leaves_no_error() {
     }
     x.peer("S. 0:0(0) ack 1 <mss 1460>").stack(". 1:1(0) ack 1");
     assert_eq!(x.error(), None);
+}
+
+/// A SYN that comes at the very moment when its half-open connection is given up leaves nothing behind.
+#[test]
+fn an_embryo_given_up_with_something_to_say_is_forgotten() {
+    let mut x = Setup::new().syn_received();
+    for gap in [1, 2, 4, 8, 16] {
+        x.after(secs(gap)).stack("S. 0:0(0) ack 1");
+    }
+    x.now = x.host.next_timeout().expect("the last wait");
+    let syn = x.peer_bytes("S 0:0(0) <mss 1460>");
+    x.user("SYN and timeout together", |host, now| {
+        host.receive(now, &syn, RxMeta::default());
+        host.advance(now);
+    });
+    x.ignore();
+    let left = x.host.sockets();
+    assert!(left.iter().all(|socket| socket.state == "LISTEN"), "{left:?}");
+    x.peer("S 0:0(0) <mss 1460>").again(1_000_000).stack("S. 0:0(0) ack 1");
 }
 
 /// conformance: 9293-MUST-22

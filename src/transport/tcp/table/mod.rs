@@ -446,7 +446,8 @@ impl Tcp {
         let Some(entry) = self.connections.get_mut(id) else { return };
         entry.dirty = false;
         self.timers.arm(&mut entry.armed, entry.conn.deadline(), id);
-        if entry.conn.state() == TcpState::Closed && entry.owner == Owner::Orphan {
+        let unheld = matches!(entry.owner, Owner::Orphan | Owner::Embryo(_));
+        if entry.conn.state() == TcpState::Closed && unheld {
             self.remove(id);
         }
     }
