@@ -234,8 +234,14 @@ behaviours! {
         let (client, _server) = world.pair();
         client.fill();
         client.set_timeout(SO_SNDTIMEO, 50);
-        let start = Instant::now();
-        log.call(client.send(b"x", 0)).note(start.elapsed() >= Duration::from_millis(50));
+        // A loaded machine may still find room for a few.
+        loop {
+            let start = Instant::now();
+            if let Err(error) = client.send(b"x", 0) {
+                log.text(&crate::world::name_of(&error)).note(start.elapsed() >= Duration::from_millis(50));
+                break;
+            }
+        }
     }
     timed_out_send_tells_what_it_took: |world, log| {
         let (client, server) = world.pair();
