@@ -155,6 +155,25 @@ fn a_loss_in_the_first_window_is_found() {
     }
 }
 
+/// After a timeout all of the flight was sent again, though the peer had most of it: its duplicates prove no loss.
+///
+/// conformance: 6582-3.2-2-check
+#[test]
+fn duplicates_from_needless_retransmissions_start_no_recovery() {
+    let mut x = ten_in_flight();
+    x.until(". 1:1001(1000) ack 1");
+    for (ack, again) in [(1001, 2), (2001, 2), (3001, 2), (4001, 2), (5001, 1)] {
+        x.peer(&format!(". 1:1(0) ack {ack}"));
+        assert_eq!(x.data().iter().filter(|range| range.start < 10_001).count(), again, "at {ack}");
+    }
+    let ssthresh = x.ssthresh();
+    for _ in 0..5 {
+        x.peer(". 1:1(0) ack 5001");
+        assert!(x.data().iter().all(|range| range.start >= 10_001));
+    }
+    assert_eq!((x.ssthresh(), x.counter("TcpExtTCPFastRetrans")), (ssthresh, 0));
+}
+
 /// conformance: 6582-3.2-2-check
 #[test]
 fn duplicates_within_a_recovery_start_no_second_one() {

@@ -70,6 +70,22 @@ fn an_ack_that_waited_for_a_repair_is_not_measured() {
     assert_eq!(variables(&x).0, 100_000);
 }
 
+/// Whatever sent it again.
+///
+/// conformance: 6298-3-karn
+#[test]
+fn a_fast_retransmission_is_not_measured() {
+    let mut x = over(ms(100), |_| ());
+    x.write_octets(4000);
+    x.sends(1, 4, 1000);
+    x.quiet_for(ms(100));
+    x.peer_times(2, ". 1:1(0) ack 1");
+    x.peer(". 1:1(0) ack 1").sends(1, 1, 1000);
+    x.quiet_for(ms(150));
+    x.peer(". 1:1(0) ack 4001");
+    assert_eq!(variables(&x).0, 100_000);
+}
+
 /// conformance: 6298-3-karn
 #[test]
 fn a_syn_sent_twice_is_not_measured() {

@@ -189,6 +189,15 @@ fn a_segment_that_fills_a_gap_or_a_part_of_it_is_acked_at_once() {
         x.stack(". 1:1(0) ack 51");
         x.peer(". 51:301(250) ack 1");
         x.stack(". 1:1(0) ack 401");
+        // Not by the grace of a few acknowledgments that go at once after a loss.
+        x.peer(". 1001:1101(100) ack 1");
+        x.stack(". 1:1(0) ack 401");
+        for n in 0..20 {
+            x.peer(&format!(". {}:{}(10) ack 1", 401 + 10 * n, 411 + 10 * n));
+            x.stack(&format!(". 1:1(0) ack {}", 411 + 10 * n));
+        }
+        x.peer(". 601:1001(400) ack 1");
+        x.stack(". 1:1(0) ack 1101");
     }
 }
 
