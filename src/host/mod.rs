@@ -51,6 +51,8 @@ struct Common {
     rng: Rng,
     pool: Pool,
     trace: Tracer,
+    /// The latest time that a call brought.
+    now: Instant,
     challenge_budget: u32,
     /// The second for which `challenge_budget` counts.
     challenge_second: u64,
@@ -58,12 +60,14 @@ struct Common {
 
 impl Common {
     fn env(&mut self, now: Instant) -> Env<'_> {
+        self.now = now;
         let second = now.as_millis() / 1000;
         if second != self.challenge_second {
             self.challenge_second = second;
             self.challenge_budget = self.config.tcp_challenge_ack_limit;
         }
-        let Common { config, counters, rng, pool, trace, challenge_budget, challenge_second: _ } = self;
+        let Common { config, counters, rng, pool, trace, challenge_budget, now: _, challenge_second: _ } =
+            self;
         Env { now, config, counters, rng, pool, trace, challenge_budget }
     }
 }
@@ -94,6 +98,7 @@ impl Host {
             common: Common {
                 challenge_budget: config.tcp_challenge_ack_limit,
                 challenge_second: 0,
+                now: Instant::ZERO,
                 config,
                 counters: Counters::default(),
                 rng,

@@ -322,6 +322,7 @@ impl Host {
     }
 
     fn take_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
+        let now = self.common.now;
         let Host { common, tcp, sockets, udp, ping, .. } = self;
         let socket = sockets.get_mut(id)?;
         if let Some((table, key)) = datagrams(socket, udp, ping) {
@@ -330,8 +331,7 @@ impl Host {
         Ok(match &mut socket.kind {
             Kind::Fresh(fresh) => fresh.error.take(),
             Kind::Connection { id, .. } => {
-                // Taking an error sends nothing and arms nothing, so the time does not matter.
-                tcp.with(&mut common.env(Instant::ZERO), *id, |conn, _| conn.take_error()).flatten()
+                tcp.with(&mut common.env(now), *id, |conn, _| conn.take_error()).flatten()
             }
             Kind::Listener(_) | Kind::Udp(_) | Kind::Ping(_) => None,
         })
@@ -346,7 +346,7 @@ impl Host {
             Kind::Ping(key) => self.ping.get(*key).and_then(|socket| socket.remote),
             Kind::Fresh(_) | Kind::Listener(_) => None,
         };
-        remote.map(|remote| self.net.path_mtu(Instant::ZERO, remote.ip())).ok_or(Errno::ENOTCONN)
+        remote.map(|remote| self.net.path_mtu(self.common.now, remote.ip())).ok_or(Errno::ENOTCONN)
     }
 }
 

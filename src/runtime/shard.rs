@@ -292,7 +292,10 @@ impl Shard {
 
     pub fn add_watch(&mut self, poller: PollerId, socket: SocketId, watch: WatchId) {
         if let Some(entry) = self.slots.entry(socket) {
-            entry.or_default().watches.push((poller, watch));
+            let watches = &mut entry.or_default().watches;
+            // One poller watches most sockets: no room for four.
+            watches.reserve_exact(1);
+            watches.push((poller, watch));
         }
         self.look(poller, socket, watch);
     }

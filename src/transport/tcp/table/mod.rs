@@ -70,7 +70,8 @@ const MAX_REPLIES: usize = 1024;
 
 /// TCP as a whole.
 pub struct Tcp {
-    connections: SlotMap<ConnId, Entry>,
+    /// Boxed: a table that has grown has room to spare, and entries are large.
+    connections: SlotMap<ConnId, Box<Entry>>,
     demux: HashMap<[u8; 36], ConnId, KeyedState>,
     listeners: SlotMap<ListenerId, Listener>,
     listening: HashMap<u16, Vec<ListenerId>, KeyedState>,
@@ -300,7 +301,7 @@ impl Tcp {
             reuse_addr,
             in_time_wait: false,
         };
-        let id = self.connections.insert(entry);
+        let id = self.connections.insert(Box::new(entry));
         self.demux.insert(tuple(&flow), id);
         self.ports.add_connection(flow.local, reuse_addr);
         id
