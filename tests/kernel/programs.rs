@@ -8,7 +8,6 @@ use crate::world::{
 };
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     test("programs::curl_gets_pages", curl_gets_pages),
@@ -202,18 +201,13 @@ fn ncat_datagrams() {
     }
 }
 
-/// Runs an iperf3 client; its last lines say what the receiver got.
-fn iperf3(words: &str) -> String {
-    // The server needs a moment to get over the test before.
-    let mut output = run_with("iperf3", words, b"");
-    for _ in 0..50 {
-        if !String::from_utf8_lossy(&output.stderr).contains("server is busy") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-        output = run_with("iperf3", words, b"");
-    }
-    let said = succeeded(output, &format!("iperf3 {words}"));
+/// One test of iperf3, with a server of its own: one that goes on to the next test does not listen for a moment.
+/// The last lines of the client say what the receiver got.
+fn iperf3(bind: &str, words: &str) -> String {
+    eventually("the port is free", || !listens(5201));
+    let _server = Server::start("iperf3", &format!("--server --one-off {bind} --port 5201"));
+    eventually("iperf3 listens", || listens(5201));
+    let said = succeeded(run_with("iperf3", words, b""), &format!("iperf3 {words}"));
     let receiver = said.lines().rev().find(|line| line.contains("receiver")).expect("a summary").to_owned();
     assert!(!receiver.contains(" 0.00 bits/sec"), "{said}");
     println!("iperf3 {words}: {receiver}");
@@ -223,39 +217,33 @@ fn iperf3(words: &str) -> String {
 /// An iperf3 server behind the stack: its sockets are the kernel's, the connection is ours.
 fn iperf3_towards_the_stack() {
     let stack = library();
-    let _server = Server::start("iperf3", "--server --bind 127.0.0.1 --port 5201");
-    eventually("iperf3 listens", || listens(5201));
     relay::inward(&stack, 5201);
     for ends in FAMILIES {
         for direction in ["", "--reverse", "--bidir", "--parallel 4"] {
-            iperf3(&format!("--client {} --bytes 16M {direction}", ends.stack));
+            iperf3("--bind 127.0.0.1", &format!("--client {} --bytes 16M {direction}", ends.stack));
         }
     }
 }
 
 fn iperf3_from_the_stack() {
     let stack = library();
-    let _server = Server::start("iperf3", "--server --port 5201");
-    eventually("iperf3 listens", || listens(5201));
     for (index, ends) in FAMILIES.into_iter().enumerate() {
         let port = 5301 + index as u16;
         relay::outward(&stack, port, ends.kernel_at(5201));
         for direction in ["", "--reverse"] {
-            iperf3(&format!("--client 127.0.0.1 --port {port} --bytes 16M {direction}"));
+            iperf3("", &format!("--client 127.0.0.1 --port {port} --bytes 16M {direction}"));
         }
     }
 }
 
 fn iperf3_datagrams() {
     let stack = library();
-    let _server = Server::start("iperf3", "--server --bind 127.0.0.1 --port 5201");
-    eventually("iperf3 listens", || listens(5201));
     relay::inward(&stack, 5201);
     for ends in FAMILIES {
         for direction in ["", "--reverse"] {
             let words =
                 format!("--client {} --udp --bitrate 8M --time 1 --length 1200 {direction}", ends.stack);
-            let said = iperf3(&words);
+            let said = iperf3("--bind 127.0.0.1", &words);
             let lost: f64 = said
                 .split_once('(')
                 .and_then(|(_, rest)| rest.split_once('%'))
