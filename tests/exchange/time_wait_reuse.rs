@@ -141,7 +141,7 @@ fn the_next_connection_of_the_same_ends_has_larger_timestamps() {
     }
 }
 
-/// conformance: 6528-3-monotonic, 6528-3-formula
+/// conformance: 6528-3-monotonic
 #[test]
 fn initial_numbers_of_the_same_ends_follow_the_clock() {
     let mut x = Setup::new().closed();
@@ -149,7 +149,7 @@ fn initial_numbers_of_the_same_ends_follow_the_clock() {
     x.quiet_for(secs(2));
     let second = connect_from_5000(&mut x).0;
     assert_eq!(second.wrapping_sub(first), 500_000, "a step every 4 µs");
-    // Another secret, other numbers.
+    // Another host, other numbers.
     let mut y = Setup::new().seed(2).closed();
     assert!(connect_from_5000(&mut y).0.abs_diff(first) > 1000);
 }
