@@ -304,10 +304,8 @@ impl Connection {
                 self.common.output_due = true;
             }
             Next::Synchronized(state) => {
-                // What troubled the handshake is over: SO_ERROR must tell of success.
-                self.common.soft_error = None;
                 self.state = State::Synchronized(state);
-                self.common.soft_error = None; // the trouble is over
+                self.common.soft_error = None; // the trouble is over: SO_ERROR must tell of success
                 self.common.wakes |= Readiness::WRITABLE;
             }
             Next::TimeWait => self.enter_time_wait(env),
