@@ -93,8 +93,11 @@ fn the_newest_segment_alone_changes_the_send_window() {
     assert_eq!(x.info().snd_wnd, 5000);
     x.peer(". 11:11(0) ack 1 win 6000");
     assert_eq!(x.info().snd_wnd, 6000, "same numbers: an update");
-    x.peer(". 5:5(0) ack 1 win 77").ignore();
-    assert_eq!(x.info().snd_wnd, 6000, "an older segment says nothing new");
+    // Two segments that overtook each other: the older one says nothing new.
+    x.peer("P. 111:121(10) ack 1 win 7000").ignore();
+    assert_eq!(x.info().snd_wnd, 7000);
+    x.peer("P. 61:71(10) ack 1 win 77").ignore();
+    assert_eq!(x.info().snd_wnd, 7000, "it was sent before");
 }
 
 /// Segments that overtook each other: the acknowledgment moves on with one that is older than the last window, which must not

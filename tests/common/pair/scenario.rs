@@ -174,6 +174,9 @@ fn config(rng: &mut Rng) -> Config {
     quick(&mut config);
     // An orphan must not give up before the wire mends: nobody would tell the peer, which has nothing to send.
     config.tcp_orphan_retries = config.tcp_retries2;
+    // With a tenth of all packets lost nine SYNs in a row are lost now and then: no chance may end a run.
+    config.tcp_syn_retries = 20;
+    config.tcp_synack_retries = 20;
     config.tcp_timestamps = rng.chance(0.7);
     config.tcp_sack = rng.chance(0.7);
     config.tcp_window_scaling = rng.chance(0.7);
