@@ -43,7 +43,9 @@ impl Scenario {
             faults.blackout = Some((start, start + Duration::from_secs(3600)));
         }
         let sizes = [size(rng), size(rng)];
-        let plans = [0, 1].map(|end| plan(rng, sizes[end], sizes[1 - end], hopeless));
+        let mut plans = [0, 1].map(|end| plan(rng, sizes[end], sizes[1 - end], hopeless));
+        // One end may wait for the other's FIN; both would wait for ever.
+        plans[rng.below(2) as usize].close_late = rng.chance(0.3);
         let configs = [0, 1].map(|_| config(rng));
         Scenario {
             seed,
