@@ -145,6 +145,7 @@ fn source_quench_changes_nothing() {
 }
 
 /// The segment that was too big is sent again at once, in smaller pieces, and nothing else changes.
+/// conformance: 1191-3-immediate-resend, 1191-6.4-mss
 #[test]
 fn a_smaller_path_mtu_is_used_at_once() {
     for (v6, mtu, mss) in [(false, 1000, 960), (true, 1300, 1240)] {
@@ -156,7 +157,8 @@ fn a_smaller_path_mtu_is_used_at_once() {
         x.stack(&format!(". 1:{}({mss}) ack 1", 1 + mss));
         x.take_all();
         assert_eq!(x.info().snd_mss, mss);
-        assert_eq!(x.error(), None);
+        assert_eq!((x.error(), x.host.counters().tcp_ext_timeouts), (None, 0));
+        assert!(x.info().snd_cwnd >= 10, "it is no congestion");
         // What we advertise stays the interface's.
         x.on_port(41_001).peer("S 0:0(0) <mss 1460>").stack(&format!("S. 0:0(0) ack 1 <mss {full}>"));
     }

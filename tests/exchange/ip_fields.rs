@@ -87,7 +87,7 @@ fn ip_options_that_mean_nothing_to_tcp_are_ignored() {
     x.accept().state_is("ESTABLISHED");
 }
 
-/// conformance: 9293-3.7.2-pmtud
+/// conformance: 9293-3.7.2-pmtud, 1191-3-df
 #[test]
 fn df_is_set_unless_discovery_is_off() {
     let mut x = Exchange::established();

@@ -45,6 +45,9 @@ pub struct Settings {
     /// `TCP_NOTSENT_LOWAT`; u32::MAX: none.
     pub notsent_lowat: u32,
     /// TOS or traffic class, without the two ECN bits.
+    ///
+    /// conformance-review: 9293-SHLD-23
+    /// None of our applications changes it during a connection.
     pub tos: u8,
     /// TTL or hop limit.
     pub ttl: u8,
