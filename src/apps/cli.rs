@@ -257,13 +257,13 @@ pub struct Ping {
     /// Host name or address
     pub host: String,
     /// How many requests [default: until Ctrl-C]
-    #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_parser = ping_count)]
     pub count: Option<u32>,
     /// Seconds between them
     #[arg(short, long, default_value_t = 1.0, value_parser = interval)]
     pub interval: f64,
     /// Octets of payload
-    #[arg(short, long, default_value_t = 56, value_parser = clap::value_parser!(u32).range(..=65499))]
+    #[arg(short, long, default_value_t = 56, value_parser = ping_size)]
     pub size: u32,
     /// TTL or hop limit
     #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
@@ -338,6 +338,16 @@ fn mtu(text: &str) -> Result<u32, String> {
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("'{text}' is no seed: choose a whole number, like 7"))
+}
+
+fn ping_size(text: &str) -> Result<u32, String> {
+    let size = text.parse().ok().filter(|size| *size <= 65_527);
+    size.ok_or_else(|| format!("'{text}' is no size of a request: choose 0 to 65507, or to 65527 with IPv6"))
+}
+
+fn ping_count(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("'{text}' is no number of requests: choose from 1 to {}", u32::MAX))
 }
 
 fn interval(text: &str) -> Result<f64, String> {

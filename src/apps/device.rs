@@ -87,14 +87,32 @@ pub fn setup(options: &cli::Device) -> Outcome<Setup> {
     }
     let mut setup = Setup::new(stack);
     setup.name.clone_from(&options.tun);
-    if !options.peer.is_empty() {
-        setup.kernel.clone_from(&options.peer);
+    let given =
+        |cidr: &Cidr| options.peer.iter().any(|peer| peer.address.is_ipv4() == cidr.address.is_ipv4());
+    setup.kernel.retain(|cidr| !given(cidr));
+    setup.kernel.extend(&options.peer);
+    if !there {
+        check_reachable(&setup)?;
     }
     if let Some(mtu) = options.mtu {
         setup.mtu = mtu;
     }
     setup.check()?;
     Ok(setup)
+}
+
+/// An address alone in its prefix leaves none for the kernel's side, and from nowhere no packet comes.
+fn check_reachable(setup: &Setup) -> Outcome {
+    let v4 = |cidr: &Cidr| cidr.address.is_ipv4();
+    let lonely = setup.stack.iter().find(|cidr| !setup.kernel.iter().any(|kernel| v4(kernel) == v4(cidr)));
+    match lonely {
+        Some(cidr) if cidr.prefix == if v4(cidr) { 32 } else { 128 } => Err(Failure::input(format!(
+            "{cidr} leaves no address for the kernel's side: write {}/{}, or give it one with --peer",
+            cidr.address,
+            if v4(cidr) { 24 } else { 64 }
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Prints what would be done to the interface.
@@ -329,4 +347,28 @@ pub fn random() -> u64 {
     // Without randomness from the system the link is bad in the same way each time, which is bad enough.
     let _ = getrandom::fill(&mut seed);
     u64::from_le_bytes(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(addr: &[&str], peer: &[&str]) -> cli::Device {
+        let all = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("valid")).collect();
+        cli::Device { addr: all(addr), peer: all(peer), ..cli::Device::default() }
+    }
+
+    #[test]
+    fn family_without_a_peer_gets_the_default_one() {
+        let both = setup(&options(&["10.9.0.2/24", "fd09::2/64"], &["10.9.0.7/24"])).expect("possible");
+        let kernel: Vec<String> = both.kernel.iter().map(Cidr::to_string).collect();
+        assert_eq!(kernel, ["fd09::1/64", "10.9.0.7/24"]);
+    }
+
+    #[test]
+    fn address_alone_in_its_prefix_needs_a_peer() {
+        let lonely = setup(&options(&["10.9.0.2/32"], &[])).expect_err("unreachable");
+        assert!(lonely.message().contains("write 10.9.0.2/24"), "{lonely}");
+        setup(&options(&["10.9.0.2/32"], &["10.9.0.1/32"])).expect("reached from the peer");
+    }
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as far as a small server and client need it (RFC 9112): heads, and the three ways to frame a body.
 //!
-//! Pure functions between octets and values. Left out: trailers, pipelined requests beyond the first, any transfer
+//! Pure functions between octets and values. Left out: trailers, any transfer
 //! coding but chunked, continuation lines (they are refused, RFC 9112 §5.2).
 
 use std::fmt;

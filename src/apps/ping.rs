@@ -35,6 +35,13 @@ pub fn run(options: &cli::Ping) -> Outcome {
     let watch = Arc::new(Poller::new(client.stack()).doing("cannot wait")?);
     let _ = poller.set(Arc::clone(&watch));
     let to = addresses(client.stack(), &options.host, 0)?[0];
+    // 65535 octets less the headers of IP, where it is part of the length, and ICMP.
+    if to.is_ipv4() && options.size > 65_507 {
+        return Err(Failure::input(format!(
+            "{} octets are too many for IPv4: choose 0 to 65507",
+            options.size
+        )));
+    }
     let result = Pinger::new(&client, to, options, &watch).and_then(|mut pinger| pinger.run(&stop));
     let finished = client.finish();
     let answered = result?;

@@ -65,6 +65,8 @@ enum Talk {
 struct Http {
     /// The request as far as it came.
     request: Vec<u8>,
+    /// Another request may be complete in `request` (RFC 9112 §9.3.2: answered in order).
+    ready: bool,
     /// What is left of the body after `pending`.
     rest: Option<Rest>,
 }
@@ -117,7 +119,7 @@ impl Connection {
     }
 
     fn has_output(&self) -> bool {
-        self.pending.is_some() || self.has_rest() || (self.finishing && !self.finished)
+        self.pending.is_some() || self.has_rest() || self.has_request() || (self.finishing && !self.finished)
     }
 
     fn queue(&mut self, octets: &[u8]) {
@@ -126,6 +128,10 @@ impl Connection {
 
     fn has_rest(&self) -> bool {
         matches!(&self.talk, Talk::Http(http) if http.rest.is_some())
+    }
+
+    fn has_request(&self) -> bool {
+        matches!(&self.talk, Talk::Http(http) if http.ready)
     }
 
     /// Does what can be done now. Complete lines of the chat go to `line`.
@@ -163,6 +169,10 @@ impl Connection {
             }
             if self.has_rest() {
                 self.fill_http(scratch)?;
+                continue;
+            }
+            if self.has_request() {
+                self.answer(root)?;
                 continue;
             }
             let n = self.stream.read(scratch)?;
@@ -236,7 +246,10 @@ impl Connection {
     fn answer(&mut self, root: Option<&Path>) -> io::Result<()> {
         let Talk::Http(http) = &mut self.talk else { return Ok(()) };
         let page = match Head::parse(&http.request) {
-            Ok(None) => return Ok(()),
+            Ok(None) => {
+                http.ready = false;
+                return Ok(());
+            }
             Ok(Some((head, length))) => {
                 http.request.drain(..length);
                 if http.request.is_empty() {
@@ -247,6 +260,7 @@ impl Connection {
             Err(error) => page::refuse(&error.to_string()),
         };
         self.finishing = !page.keep_alive;
+        http.ready = page.keep_alive && !http.request.is_empty();
         let mut octets = page.head;
         http.rest = match page.body {
             Body::Text(text) => {

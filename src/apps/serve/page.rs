@@ -46,7 +46,7 @@ pub fn answer(request: &Head, root: Option<&Path>) -> Page {
         let (status, allow) = ("405 Method Not Allowed", "Allow: GET, HEAD\r\n");
         return page(status, "text/plain", allow, Body::Text(b"only GET and HEAD\n".to_vec()), false);
     }
-    let path = target.split('?').next().unwrap_or_default();
+    let path = path_of(target);
     let mut page = match root {
         Some(root) => file(root, path, keep_alive),
         None => built_in(path, keep_alive),
@@ -55,6 +55,20 @@ pub fn answer(request: &Head, root: Option<&Path>) -> Page {
         page.body = Body::Text(Vec::new());
     }
     page
+}
+
+/// The path of a target in origin-form or absolute-form (RFC 9112 §3.2.2).
+fn path_of(target: &str) -> &str {
+    let target = match target.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
+        _ => target,
+    };
+    match target.split('?').next() {
+        None | Some("") => "/",
+        Some(path) => path,
+    }
 }
 
 /// The answer to what is no request.
@@ -175,6 +189,8 @@ mod tests {
         assert_eq!(get("/"), ("200 OK".into(), Some(WELCOME.len() as u64), true));
         assert_eq!(get("/bytes/12345"), ("200 OK".into(), Some(12345), true));
         assert_eq!(get("/time?x").0, "200 OK");
+        assert_eq!(get("http://10.9.0.2/time").0, "200 OK");
+        assert_eq!(get("http://10.9.0.2").0, "200 OK");
         assert_eq!(get("/nothing").0, "404 Not Found");
         assert_eq!(get("/bytes/-1").0, "404 Not Found");
         let refused = |text: &str| answer_to(text, None);

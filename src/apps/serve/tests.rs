@@ -123,6 +123,22 @@ fn http_answers_requests_in_any_pieces_and_closes_when_asked() {
 }
 
 #[test]
+fn http_answers_pipelined_requests_in_order() {
+    let pair = Pair::new(&[Service::Http]);
+    let mut stream = pair.connect(Service::Http);
+    let request = |target: usize| format!("GET /bytes/{target} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut requests: String = (100..130).map(request).collect();
+    requests += "GET /time HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(requests.as_bytes()).expect("taken");
+    let answers = String::from_utf8(read_all(&mut stream)).expect("text");
+    let lengths: Vec<&str> =
+        answers.split("Content-Length: ").skip(1).filter_map(|rest| rest.lines().next()).collect();
+    let expected: Vec<String> = (100..130).map(|length| length.to_string()).collect();
+    assert_eq!(lengths[..lengths.len() - 1], expected);
+    assert!(answers.ends_with(" GMT\n"), "the last one is the time");
+}
+
+#[test]
 fn member_who_does_not_read_is_dropped_and_the_others_go_on() {
     let pair = Pair::new(&[Service::Chat]);
     let deaf = pair.connect(Service::Chat);
