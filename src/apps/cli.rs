@@ -163,7 +163,7 @@ pub struct Connect {
     #[arg(short, long)]
     pub udp: bool,
     /// Give up after so many seconds without a connection, or (UDP) without an answer
-    #[arg(short = 'w', long, value_name = "SECONDS")]
+    #[arg(short = 'w', long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<u64>,
     #[command(flatten)]
     pub device: Device,
@@ -338,6 +338,10 @@ fn mtu(text: &str) -> Result<u32, String> {
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("'{text}' is no seed: choose a whole number, like 7"))
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("'{text}' is no time: give whole seconds, like 5"))
 }
 
 fn ping_size(text: &str) -> Result<u32, String> {

@@ -85,6 +85,13 @@ pub fn setup(options: &cli::Device) -> Outcome<Setup> {
             )));
         }
     }
+    let twice = stack
+        .iter()
+        .enumerate()
+        .find(|(at, cidr)| stack[..*at].iter().any(|other| other.address == cidr.address));
+    if let Some((_, cidr)) = twice {
+        return Err(Failure::input(format!("--addr {} is given twice: leave one out", cidr.address)));
+    }
     let mut setup = Setup::new(stack);
     setup.name.clone_from(&options.tun);
     let given =
@@ -363,6 +370,12 @@ mod tests {
         let both = setup(&options(&["10.9.0.2/24", "fd09::2/64"], &["10.9.0.7/24"])).expect("possible");
         let kernel: Vec<String> = both.kernel.iter().map(Cidr::to_string).collect();
         assert_eq!(kernel, ["fd09::1/64", "10.9.0.7/24"]);
+    }
+
+    #[test]
+    fn address_given_twice_is_told() {
+        let twice = setup(&options(&["10.9.0.2/24", "10.9.0.2/16"], &[])).expect_err("twice");
+        assert_eq!(twice.message(), "--addr 10.9.0.2 is given twice: leave one out");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub fn run_send(options: &cli::Send) -> Outcome {
     let (mut file, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), None)
     } else {
+        if path.is_dir() {
+            return Err(Failure::input(format!("{} is a directory: name a file", path.display())));
+        }
         let file = File::open(path)
             .map_err(|error| Failure::input(format!("cannot read {}: {}", path.display(), plain(&error))))?;
         let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
@@ -44,6 +47,9 @@ pub fn run_send(options: &cli::Send) -> Outcome {
 pub fn run_recv(options: &cli::Recv) -> Outcome {
     let path = &options.file;
     let to_output = path == Path::new("-");
+    if !to_output {
+        check_target(path)?;
+    }
     let from = options.from.as_deref().map(|from| host_and_port(from, None)).transpose()?;
     let client = Client::start(&options.device, to_output)?;
     let result = open(&client, from, options.listen).and_then(|mut stream| {
@@ -62,6 +68,19 @@ pub fn run_recv(options: &cli::Recv) -> Outcome {
     });
     let finished = client.finish();
     result.and(finished)
+}
+
+/// Refuses at once what could not be written once everything came.
+fn check_target(path: &Path) -> Outcome {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let why = if path.is_dir() {
+        "it is a directory"
+    } else if !folder.is_dir() {
+        "its directory does not exist"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::input(format!("cannot write {}: {why}: name another file", path.display())))
 }
 
 /// Connects to `to`, or waits for a connection on `port`.
@@ -131,4 +150,17 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write, length: Option<u64>, what: &str
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_targets_are_refused_before_anything_runs() {
+        let refused = |path: &str| check_target(Path::new(path)).expect_err("impossible").to_string();
+        assert!(refused("/nonexistent/x").contains("its directory does not exist"));
+        assert!(refused("/tmp").contains("it is a directory"));
+        check_target(Path::new("new-file")).expect("possible");
+    }
 }

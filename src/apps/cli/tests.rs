@@ -78,7 +78,7 @@ fn client_of_the_demo_takes_all_that_follows() {
 
 #[test]
 fn each_mistake_is_told_in_one_sentence_with_its_mend() {
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 22] = [
         (
             &["ping", "h", "--addr", "10.9.0/24"],
             "--addr: '10.9.0/24' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
@@ -110,6 +110,7 @@ fn each_mistake_is_told_in_one_sentence_with_its_mend() {
             "--size: '65528' is no size of a request: choose 0 to 65507, or to 65527 with IPv6",
         ),
         (&["ping", "h", "-c", "0"], "--count: '0' is no number of requests: choose from 1 to 4294967295"),
+        (&["connect", "h", "1", "-w", "x"], "--timeout: 'x' is no time: give whole seconds, like 5"),
         (
             &["serve", "echo", "--port", "8080"],
             "--port: '8080' gives no service a port: write SERVICE=N, like http=8080",
