@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Runs `tunstack send`.
@@ -53,21 +53,41 @@ pub fn run_recv(options: &cli::Recv) -> Outcome {
     let from = options.from.as_deref().map(|from| host_and_port(from, None)).transpose()?;
     let client = Client::start(&options.device, to_output)?;
     let result = open(&client, from, options.listen).and_then(|mut stream| {
-        let mut file: Box<dyn Write> = if to_output {
-            Box::new(io::stdout().lock())
-        } else {
-            let file = File::create(path).map_err(|error| {
-                Failure::input(format!("cannot write {}: {}", path.display(), plain(&error)))
-            })?;
-            Box::new(file)
+        let mut receive = |file: &mut dyn Write| {
+            let copied = copy(&mut stream, file, None, "cannot receive")?;
+            file.flush().doing("cannot write")?;
+            Ok(copied)
         };
-        let copied = copy(&mut stream, &mut file, None, "cannot receive")?;
-        file.flush().doing("cannot write")?;
+        let copied = if to_output { receive(&mut io::stdout().lock())? } else { whole_file(path, receive)? };
         copied.report("received", client.stack());
         Ok(())
     });
     let finished = client.finish();
     result.and(finished)
+}
+
+/// Lets `fill` write a file that has its name only once it is whole: a transfer that is cut short leaves nothing, and
+/// what was there before stays. Devices and pipes are written as they are.
+fn whole_file<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Outcome<T>) -> Outcome<T> {
+    let refused =
+        |error: io::Error| Failure::input(format!("cannot write {}: {}", path.display(), plain(&error)));
+    if path.exists() && !path.is_file() {
+        let mut file = File::options().write(true).open(path).map_err(refused)?;
+        return fill(&mut file);
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    let mut file = File::create(&part).map_err(refused)?;
+    let filled = fill(&mut file).and_then(|filled| {
+        std::fs::rename(&part, path).map_err(refused)?;
+        Ok(filled)
+    });
+    if filled.is_err() {
+        // Nothing to be done if even that fails.
+        let _ = std::fs::remove_file(&part);
+    }
+    filled
 }
 
 /// Refuses at once what could not be written once everything came.
@@ -162,5 +182,25 @@ mod tests {
         assert!(refused("/nonexistent/x").contains("its directory does not exist"));
         assert!(refused("/tmp").contains("it is a directory"));
         check_target(Path::new("new-file")).expect("possible");
+    }
+
+    #[test]
+    fn a_file_has_its_name_only_once_it_is_whole() {
+        let folder = std::env::temp_dir().join(format!("tunstack-whole-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a directory");
+        let path = folder.join("got");
+        std::fs::write(&path, "before").expect("written");
+        let cut = whole_file(&path, |file| {
+            file.write_all(b"half").doing("cannot write")?;
+            Err::<(), _>(Failure::input("cut short".to_owned()))
+        });
+        assert!(cut.is_err());
+        assert_eq!(std::fs::read(&path).expect("still there"), b"before");
+        whole_file(&path, |file| file.write_all(b"all of it").doing("cannot write")).expect("whole");
+        assert_eq!(std::fs::read(&path).expect("there"), b"all of it");
+        assert_eq!(std::fs::read_dir(&folder).expect("readable").count(), 1, "nothing else is left");
+        whole_file(Path::new("/dev/null"), |file| file.write_all(b"x").doing("cannot write"))
+            .expect("a device");
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 }
