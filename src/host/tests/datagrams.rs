@@ -171,6 +171,8 @@ fn two_ping_sockets_get_only_their_own_replies() {
             request.extend([seq as u8; 56]);
             send_to(&mut duo, socket, &request, to).expect("sent");
         }
+        let counted = if kind == 8 { "IcmpOutEchos" } else { "Icmp6OutEchos" };
+        assert_eq!(duo.a.counters().get(counted), Some(2), "each request once");
         for (seq, socket) in sockets.into_iter().enumerate() {
             let (reply, received) = take(&mut duo.a, duo.now, socket).expect("answered");
             assert_eq!(reply[0], if kind == 8 { 0 } else { 129 });
