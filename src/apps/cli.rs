@@ -195,6 +195,9 @@ pub struct Get {
     /// Show the answer's head too
     #[arg(short, long)]
     pub include: bool,
+    /// Give up after so many seconds without a connection or without a word from the server
+    #[arg(short = 'w', long, value_name = "SECONDS", default_value_t = 30, value_parser = seconds)]
+    pub timeout: u64,
     #[command(flatten)]
     pub device: Device,
 }
@@ -205,10 +208,9 @@ pub struct Send {
     /// File to send; - is standard input
     pub file: PathBuf,
     /// Where to, as HOST:PORT
-    #[arg(required_unless_present = "listen")]
     pub to: Option<String>,
     /// Wait on this port for the receiver to connect
-    #[arg(long, value_name = "PORT", conflicts_with = "to")]
+    #[arg(long, value_name = "PORT", value_parser = port, conflicts_with = "to")]
     pub listen: Option<u16>,
     #[command(flatten)]
     pub device: Device,
@@ -223,7 +225,7 @@ pub struct Recv {
     #[arg(long, value_name = "HOST:PORT")]
     pub from: Option<String>,
     /// Port to wait on
-    #[arg(long, value_name = "PORT", default_value_t = 9000, conflicts_with = "from")]
+    #[arg(long, value_name = "PORT", default_value_t = 9000, value_parser = port, conflicts_with = "from")]
     pub listen: u16,
     #[command(flatten)]
     pub device: Device,
@@ -233,7 +235,6 @@ pub struct Recv {
 #[derive(Args, Clone, Debug)]
 pub struct Chat {
     /// Chat server, as HOST or HOST:PORT
-    #[arg(required_unless_present = "group")]
     pub server: Option<String>,
     /// No server: talk with everybody on the network by UDP broadcast
     #[arg(long, conflicts_with = "server")]
@@ -245,7 +246,7 @@ pub struct Chat {
     #[arg(long, default_value = "lobby")]
     pub room: String,
     /// Port of the group
-    #[arg(long, default_value_t = super::chat::GROUP_PORT)]
+    #[arg(long, default_value_t = super::chat::GROUP_PORT, value_parser = port)]
     pub port: u16,
     #[command(flatten)]
     pub device: Device,
@@ -266,8 +267,11 @@ pub struct Ping {
     #[arg(short, long, default_value_t = 56, value_parser = ping_size)]
     pub size: u32,
     /// TTL or hop limit
-    #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(short, long, value_parser = ttl)]
     pub ttl: Option<u8>,
+    /// Allow a broadcast address: everybody on the network answers
+    #[arg(short, long)]
+    pub broadcast: bool,
     #[command(flatten)]
     pub device: Device,
 }
@@ -306,9 +310,10 @@ pub struct Sample {
     #[arg(value_enum)]
     pub program: SampleProgram,
     /// Server address [default: the stack's own, or the kernel's side for a client]
+    #[arg(value_parser = ip_address)]
     pub host: Option<IpAddr>,
     /// Port
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 5000, value_parser = port)]
     pub port: u16,
     #[command(flatten)]
     pub device: Device,
@@ -341,7 +346,18 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("'{text}' is no time: give whole seconds, like 5"))
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    seconds.ok_or_else(|| format!("'{text}' is no time: give whole seconds, like 5"))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| format!("'{text}' is no port: choose 1 to 65535"))
+}
+
+fn ttl(text: &str) -> Result<u8, String> {
+    let ttl = text.parse().ok().filter(|ttl| *ttl > 0);
+    ttl.ok_or_else(|| format!("'{text}' is no TTL or hop limit: choose 1 to 255"))
 }
 
 fn ping_size(text: &str) -> Result<u32, String> {
@@ -391,10 +407,7 @@ fn service_port(text: &str) -> Result<(Service, u16), String> {
         let all: Vec<&str> = Service::ALL.iter().map(|service| service.name()).collect();
         format!("there is no service '{name}': choose {}", all.join(", "))
     })?;
-    match port.parse() {
-        Ok(port @ 1..) => Ok((service, port)),
-        _ => Err(format!("'{port}' is no port: choose 1 to 65535")),
-    }
+    Ok((service, self::port(port)?))
 }
 
 #[cfg(test)]

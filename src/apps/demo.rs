@@ -21,26 +21,36 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs `tunstack demo`.
 pub fn run(options: &cli::Demo) -> Outcome {
-    if options.device.dry_run {
-        return device::print_plan(&options.device);
-    }
     if options.sim {
-        return sim::run(&options.device);
+        return simulate(options);
     }
     let private = cli::Device { netns: true, ..options.device.clone() };
     let started = device::enter(&private).and_then(|privilege| {
+        if private.dry_run {
+            device::print_plan(&private, privilege)?;
+            return Ok(None);
+        }
         let running = device::start(&private, LadderTo::Output)?;
-        Ok((privilege, running))
+        Ok(Some((privilege.unwrap_or(Privilege::Own), running)))
     });
     match started {
-        Ok((privilege, running)) => show(options, privilege.unwrap_or(Privilege::Own), running),
+        Ok(None) => Ok(()),
+        Ok(Some((privilege, running))) => show(options, privilege, running),
         Err(failure) if failure.lacks_rights() && options.client.is_empty() && !options.shell => {
             eprintln!("tunstack: {failure}");
             eprintln!("tunstack: so here are two simulated hosts instead, as with --sim");
-            sim::run(&options.device)
+            simulate(options)
         }
         Err(failure) => Err(failure),
     }
+}
+
+fn simulate(options: &cli::Demo) -> Outcome {
+    if options.device.dry_run {
+        outln!("# two simulated hosts need no interface");
+        return Ok(());
+    }
+    sim::run(&options.device)
 }
 
 fn show(options: &cli::Demo, privilege: Privilege, running: Running) -> Outcome {

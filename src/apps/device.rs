@@ -10,7 +10,7 @@ use crate::runtime::Stack;
 use crate::trace::Direction;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -77,14 +77,7 @@ pub fn setup(options: &cli::Device) -> Outcome<Setup> {
         )));
     }
     let stack = if options.addr.is_empty() { default_addresses() } else { options.addr.clone() };
-    for cidr in &stack {
-        if !can_be_a_host(cidr) {
-            return Err(Failure::input(format!(
-                "{} is no address that a host can have: choose one like {DEFAULT_V4}",
-                cidr.address
-            )));
-        }
-    }
+    stack.iter().chain(&options.peer).try_for_each(check_host)?;
     let twice = stack
         .iter()
         .enumerate()
@@ -122,12 +115,17 @@ fn check_reachable(setup: &Setup) -> Outcome {
     }
 }
 
-/// Prints what would be done to the interface.
+/// Prints what would be done: the private namespace of that kind, if one was entered, and the interface.
 ///
 /// # Errors
 /// As [`setup`].
-pub fn print_plan(options: &cli::Device) -> Outcome {
+pub fn print_plan(options: &cli::Device, namespace: Option<Privilege>) -> Outcome {
     let setup = setup(options)?;
+    if let Some(privilege) = namespace {
+        // What follows is for the shell that this starts.
+        outln!("{}", privilege.command());
+        outln!("ip link set lo up");
+    }
     let name = setup.name.clone().unwrap_or_default();
     if options.tun.is_some() && exists(&name)? {
         outln!("# {name} exists: tunstack attaches to it and configures nothing");
@@ -135,7 +133,10 @@ pub fn print_plan(options: &cli::Device) -> Outcome {
     }
     let plan = setup.plan();
     out!("{plan}");
-    outln!("# at the end: {}", plan.undo());
+    match namespace {
+        Some(_) => outln!("# at the end: exit, and the namespace is gone with all that is in it"),
+        None => outln!("# at the end: {}", plan.undo()),
+    }
     Ok(())
 }
 
@@ -333,12 +334,30 @@ pub fn ipv6_is_on() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6").is_ok_and(|text| text.trim() == "0")
 }
 
-/// RFC 1122 §3.2.1.3, RFC 4291 §2.5: neither unspecified, loopback, multicast nor broadcast.
-fn can_be_a_host(cidr: &Cidr) -> bool {
+/// RFC 1122 §3.2.1.3, RFC 4291 §2.5: neither unspecified, loopback, multicast, broadcast, nor the network as a whole
+/// (or any of its routers, RFC 4291 §2.6.1).
+fn check_host(cidr: &Cidr) -> Outcome {
     let address = cidr.address;
     let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || cidr.broadcast() == Some(v4));
-    !special && !broadcast
+    if special || broadcast {
+        let like = if address.is_ipv4() { DEFAULT_V4 } else { DEFAULT_V6 };
+        return Err(Failure::input(format!(
+            "{address} is no address that a host can have: choose one like {like}"
+        )));
+    }
+    let host = match cidr.network() {
+        IpAddr::V4(network) if cidr.prefix < 31 => IpAddr::V4(Ipv4Addr::from_bits(network.to_bits() | 2)),
+        IpAddr::V6(network) if cidr.prefix < 127 => IpAddr::V6(Ipv6Addr::from_bits(network.to_bits() | 2)),
+        _ => return Ok(()),
+    };
+    match address == cidr.network() {
+        true => Err(Failure::input(format!(
+            "{cidr} is the network itself: choose an address in it, like {host}/{}",
+            cidr.prefix
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// A seed of the length that the stack takes.
@@ -370,6 +389,22 @@ mod tests {
         let both = setup(&options(&["10.9.0.2/24", "fd09::2/64"], &["10.9.0.7/24"])).expect("possible");
         let kernel: Vec<String> = both.kernel.iter().map(Cidr::to_string).collect();
         assert_eq!(kernel, ["fd09::1/64", "10.9.0.7/24"]);
+    }
+
+    #[test]
+    fn network_is_no_host() {
+        let said =
+            |addr: &str| setup(&options(&[addr], &[])).map(|_| ()).map_err(|failure| failure.to_string());
+        let network = |cidr: &str, like: &str| {
+            Err(format!("{cidr} is the network itself: choose an address in it, like {like}"))
+        };
+        assert_eq!(said("10.9.0.0/24"), network("10.9.0.0/24", "10.9.0.2/24"));
+        assert_eq!(said("10.9.0.4/30"), network("10.9.0.4/30", "10.9.0.6/30"));
+        assert_eq!(said("fd09::/64"), network("fd09::/64", "fd09::2/64"));
+        // RFC 3021, RFC 6164: of two addresses both are hosts.
+        assert_eq!((said("10.9.0.4/31"), said("fd09::/127")), (Ok(()), Ok(())));
+        let peer = setup(&options(&["10.9.0.2/24"], &["10.9.0.255/24"])).expect_err("broadcast");
+        assert!(peer.message().starts_with("10.9.0.255 is no address"), "{peer}");
     }
 
     #[test]

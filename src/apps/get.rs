@@ -10,8 +10,6 @@ use std::time::Duration;
 
 /// Redirections followed at most.
 const REDIRECTIONS: usize = 5;
-/// How long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// Runs `tunstack get`.
 pub fn run(options: &cli::Get) -> Outcome {
@@ -44,8 +42,9 @@ enum Fetched {
 
 fn fetch(client: &Client, url: &Url, options: &cli::Get) -> Outcome<Fetched> {
     let to = addresses(client.stack(), &url.host, url.port)?;
-    let mut stream = connect(client.stack(), &to, Some(SILENCE))?;
-    stream.set_read_timeout(Some(SILENCE)).doing("cannot set a timeout")?;
+    let patience = Duration::from_secs(options.timeout);
+    let mut stream = connect(client.stack(), &to, Some(patience))?;
+    stream.set_read_timeout(Some(patience)).doing("cannot set a timeout")?;
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tunstack/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         url.target,
@@ -53,7 +52,7 @@ fn fetch(client: &Client, url: &Url, options: &cli::Get) -> Outcome<Fetched> {
         env!("CARGO_PKG_VERSION")
     );
     stream.write_all(request.as_bytes()).doing("cannot send the request")?;
-    let (head, rest) = read_head(&mut stream)?;
+    let (head, rest) = read_head(&mut stream, patience)?;
     let status = head.status().map_err(Failure::run)?;
     if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, head.field("Location")) {
         return Ok(Fetched::Elsewhere(location.to_owned()));
@@ -73,7 +72,7 @@ fn fetch(client: &Client, url: &Url, options: &cli::Get) -> Outcome<Fetched> {
         let text = format!("{}\n{}\n", head.start.join(" "), fields.collect::<String>());
         output.write_all(text.as_bytes()).doing("cannot write")?;
     }
-    body(&mut stream, &head, &rest, &mut output)?;
+    body(&mut stream, patience, (&head, &rest), &mut output)?;
     output.flush().doing("cannot write")?;
     match status {
         400.. => Err(Failure::run(format!("the server says {}", head.start[1..].join(" ")))),
@@ -82,7 +81,7 @@ fn fetch(client: &Client, url: &Url, options: &cli::Get) -> Outcome<Fetched> {
 }
 
 /// Reads the answer's head, past those that only say that there is more to come.
-fn read_head(stream: &mut impl Read) -> Outcome<(Head, Vec<u8>)> {
+fn read_head(stream: &mut impl Read, patience: Duration) -> Outcome<(Head, Vec<u8>)> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -94,7 +93,7 @@ fn read_head(stream: &mut impl Read) -> Outcome<(Head, Vec<u8>)> {
                 }
             }
             None => {
-                let n = stream.read(&mut buffer).map_err(|error| silence(&error))?;
+                let n = stream.read(&mut buffer).map_err(|error| silence(&error, patience))?;
                 if n == 0 || read.len() > HEAD_MAX {
                     return Err(Failure::run("the server closed the connection without an answer"));
                 }
@@ -104,7 +103,12 @@ fn read_head(stream: &mut impl Read) -> Outcome<(Head, Vec<u8>)> {
     }
 }
 
-fn body(stream: &mut impl Read, head: &Head, rest: &[u8], output: &mut dyn Write) -> Outcome {
+fn body(
+    stream: &mut impl Read,
+    patience: Duration,
+    (head, rest): (&Head, &[u8]),
+    output: &mut dyn Write,
+) -> Outcome {
     let mut decoder = Decoder::new(head.framing("GET").map_err(Failure::run)?);
     let mut written = Ok(());
     let mut buffer = vec![0; 64 << 10];
@@ -119,7 +123,7 @@ fn body(stream: &mut impl Read, head: &Head, rest: &[u8], output: &mut dyn Write
     };
     take(&mut decoder, rest)?;
     while !decoder.is_done() {
-        let n = stream.read(&mut buffer).map_err(|error| silence(&error))?;
+        let n = stream.read(&mut buffer).map_err(|error| silence(&error, patience))?;
         if n == 0 {
             return match decoder.is_done_at_close() {
                 true => Ok(()),
@@ -131,11 +135,12 @@ fn body(stream: &mut impl Read, head: &Head, rest: &[u8], output: &mut dyn Write
     Ok(())
 }
 
-fn silence(error: &io::Error) -> Failure {
+fn silence(error: &io::Error, patience: Duration) -> Failure {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            Failure::run(format!("the server said nothing for {} seconds", SILENCE.as_secs()))
-        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::run(format!(
+            "the server said nothing for {} s: --timeout gives it more",
+            patience.as_secs()
+        )),
         _ => Failure::run(format!("the connection ended: {}", plain(error))),
     }
 }

@@ -70,9 +70,9 @@ fn fail(failure: &failure::Failure) -> ExitCode {
 
 fn run(command: &Command) -> Outcome {
     if let Some(device) = device_of(command) {
-        device::enter(device)?;
+        let namespace = device::enter(device)?;
         if device.dry_run {
-            return device::print_plan(device);
+            return device::print_plan(device, namespace);
         }
     }
     match command {

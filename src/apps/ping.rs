@@ -7,7 +7,8 @@ use crate::host::Readiness;
 use crate::runtime::Trigger;
 use crate::socket::consts::{
     AF_INET, AF_INET6, IP_RECVERR, IP_RECVTTL, IP_TTL, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP,
-    IPPROTO_IPV6, IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_UNICAST_HOPS, MSG_ERRQUEUE, SOCK_DGRAM,
+    IPPROTO_IPV6, IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_UNICAST_HOPS, MSG_ERRQUEUE, SO_BROADCAST, SOCK_DGRAM,
+    SOL_SOCKET,
 };
 use crate::socket::{Poller, Socket};
 use std::io::{ErrorKind, IoSliceMut};
@@ -86,12 +87,23 @@ impl<'a> Pinger<'a> {
             if let Some(value) = options.ttl {
                 socket.setsockopt_int(level, ttl, value.into())?;
             }
-            socket.connect(to)?;
+            // Connected, it would hear the broadcast address alone, which answers nobody.
+            match options.broadcast {
+                true => socket.setsockopt_int(SOL_SOCKET, SO_BROADCAST, 1)?,
+                false => socket.connect(to)?,
+            }
             socket.setblocking(false);
             poller.add(&socket, 0, Readiness::READABLE, Trigger::Level)?;
             Ok(socket)
         };
-        let socket = make().doing(format_args!("cannot ping {}", to.ip()))?;
+        let socket = make().map_err(|error: std::io::Error| match error.kind() {
+            // POSIX.1 connect: EACCES is a broadcast address without leave.
+            ErrorKind::PermissionDenied => Failure::input(format!(
+                "{} is a broadcast address: --broadcast pings everybody on that network",
+                to.ip()
+            )),
+            _ => Failure::run(format!("cannot ping {}: {}", to.ip(), plain(&error))),
+        })?;
         let (sent_at, statistics) = (vec![None; REMEMBERED], Statistics::default());
         Ok(Pinger { socket, poller, to, options, sent_at, sent: 0, statistics })
     }
@@ -133,7 +145,11 @@ impl<'a> Pinger<'a> {
         message.extend((0..self.options.size).map(|index| index as u8));
         self.sent = number;
         self.sent_at[number as usize % REMEMBERED] = Some(Instant::now());
-        if let Err(error) = self.socket.send(&message, 0) {
+        let sent = match self.options.broadcast {
+            true => self.socket.sendto(&message, 0, self.to),
+            false => self.socket.send(&message, 0),
+        };
+        if let Err(error) = sent {
             outln!("icmp_seq={number} {}", plain(&error));
         }
     }
@@ -151,14 +167,14 @@ impl<'a> Pinger<'a> {
             };
             let [_, _, _, _, _, _, high, low, ..] = buffer[..message.len.min(buffer.len())] else { continue };
             let number = u16::from_be_bytes([high, low]);
+            let from = message.from.unwrap_or(self.to).ip();
             let Some(sent_at) = self.sent_at[usize::from(number) % REMEMBERED].take() else {
-                outln!("{} bytes from {}: icmp_seq={number} (DUP!)", message.len, self.to.ip());
+                outln!("{} bytes from {from}: icmp_seq={number} (DUP!)", message.len);
                 continue;
             };
             let time = sent_at.elapsed();
             self.statistics.times.push(time.as_secs_f64() * 1e3);
             let ttl = message.info.ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
-            let from = message.from.unwrap_or(self.to).ip();
             outln!("{} bytes from {from}: icmp_seq={number}{ttl} time={} ms", message.len, digits(time));
         }
     }

@@ -11,6 +11,12 @@ use std::sync::Arc;
 
 /// Runs `tunstack chat`.
 pub fn run(options: &cli::Chat) -> Outcome {
+    if options.server.is_none() && !options.group {
+        return Err(Failure::input(
+            "there is nobody to talk with: name a chat server, as HOST or HOST:PORT, or talk with everybody on the \
+             network by --group",
+        ));
+    }
     let client = Client::start(&options.device, true)?;
     let name = options.name.clone().unwrap_or_else(chat::default_name);
     let result = match &options.server {

@@ -17,6 +17,11 @@ use std::time::Instant;
 /// Runs `tunstack send`.
 pub fn run_send(options: &cli::Send) -> Outcome {
     let path = &options.file;
+    if options.to.is_none() && options.listen.is_none() {
+        return Err(Failure::input(
+            "there is nobody to send to: name the receiver, as HOST:PORT, or wait for one with --listen PORT",
+        ));
+    }
     let (mut file, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), None)
     } else {

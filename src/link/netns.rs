@@ -25,6 +25,16 @@ pub enum Privilege {
     UserNamespace,
 }
 
+impl Privilege {
+    /// The command that does the same and starts a shell in it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Privilege::Own => "unshare --net",
+            Privilege::UserNamespace => "unshare --map-root-user --net",
+        }
+    }
+}
+
 /// Moves this process into a new network namespace with nothing in it but loopback, which is up. Without the right to
 /// do that, a new user namespace is made around it, in which this process is root.
 ///

@@ -119,9 +119,20 @@ impl Ladder {
                 self.packet(at, &event, Far::Lost);
             }
             Direction::Out => {
+                self.take_back(bytes);
                 let indent = TIME + TAG + STATE + 3;
                 self.line(&format!("{:indent$}{}", "", self.style.paint(Colour::Bad, "lost on the way")));
             }
+        }
+    }
+
+    /// The peer did not get this packet, which the ladder has shown as the last one of its connection.
+    fn take_back(&mut self, bytes: &[u8]) {
+        let key = parse(bytes).map(|packet| (packet.source, packet.destination));
+        if let Some(track) = key.and_then(|key| self.tracks.get_mut(&key))
+            && let Some(before) = track.peer_before.take()
+        {
+            track.peer = before;
         }
     }
 
@@ -174,8 +185,14 @@ impl Ladder {
             (_, Far::Real(state)) => track.peer.state = state.or(track.peer.state),
             (_, Far::Lost) => {}
             (Direction::In, Far::Infer) if is_damaged(event.reason) => {}
-            (Direction::In, Far::Infer) => track.peer.on_sent(segment),
-            (Direction::Out, Far::Infer) => track.peer.on_received(segment),
+            (Direction::In, Far::Infer) => {
+                track.peer_before = None;
+                track.peer.on_sent(segment);
+            }
+            (Direction::Out, Far::Infer) => {
+                track.peer_before = Some(track.peer.clone());
+                track.peer.on_received(segment);
+            }
         }
         track.unshown = track.unshown.take().filter(|(_, state, _)| track.state != Some(*state));
         let ends = Ends {

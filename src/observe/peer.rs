@@ -1,8 +1,9 @@
 //! The other end's TCP state, inferred from the segments.
 //!
 //! As in the figures of RFC 9293 §3.5 and §3.6, a state is the one after the departure or arrival of the segment in
-//! that line. What departed there is certain; what we sent is presumed to arrive, and the next segment of the peer
-//! corrects the presumption.
+//! that line. What departed there is certain; what we sent is presumed to arrive. A FIN of the peer that does not
+//! acknowledge ours corrects the presumption, as does a loss that the link tells of; a segment that only acknowledges
+//! less may have left before ours came.
 
 use super::packet::Tcp;
 use crate::trace::TcpState;
@@ -14,6 +15,8 @@ pub(super) struct Peer {
     pub state: Option<TcpState>,
     /// Where our FIN ends, once sent.
     our_fin: Option<u32>,
+    /// It acknowledged our FIN.
+    our_fin_acked: bool,
     /// Where its FIN ends, once sent.
     its_fin: Option<u32>,
     /// We acknowledged its FIN.
@@ -38,12 +41,14 @@ impl Peer {
             // Sent (again): our acknowledgment, if there was one, did not arrive.
             self.its_fin_acked = false;
         }
-        let acks_our_fin = segment.is_ack && self.our_fin.is_some_and(|end| at_or_after(segment.ack, end));
-        self.state = Some(match (self.its_fin.is_some(), acks_our_fin) {
-            (false, false) => match self.state {
-                Some(TimeWait | Closed) => return,
-                _ => Established,
-            },
+        self.our_fin_acked |= segment.is_ack && self.our_fin.is_some_and(|end| at_or_after(segment.ack, end));
+        let presumed =
+            matches!(self.state, Some(CloseWait | LastAck | Closing | TimeWait)) && !self.our_fin_acked;
+        if !segment.fin && (presumed || self.state == Some(Closed)) {
+            return;
+        }
+        self.state = Some(match (self.its_fin.is_some(), self.our_fin_acked) {
+            (false, false) => Established,
             (false, true) => CloseWait,
             (true, false) if self.its_fin_acked => FinWait2,
             (true, false) => FinWait1,
@@ -51,7 +56,6 @@ impl Peer {
                 // It closed after us: its FIN came from CLOSE-WAIT.
                 Some(CloseWait | LastAck) => LastAck,
                 Some(Established | Closed) if segment.fin => LastAck,
-                Some(Closed) => Closed,
                 _ if self.its_fin_acked => TimeWait,
                 _ => Closing,
             },
@@ -196,6 +200,31 @@ mod tests {
             (Us("S", 299, 0, 0), SynReceived),
             (It("S.", 99, 300, 0), SynReceived),
             (Us(".", 300, 100, 0), Established),
+        ]);
+    }
+
+    #[test]
+    fn segments_that_acknowledge_only_data_take_nothing_back() {
+        after_handshake(vec![
+            (Us(".", 300, 100, 5), Established),
+            (Us("F.", 305, 100, 0), CloseWait),
+            (It(".", 100, 305, 0), CloseWait),
+            (It(".", 100, 306, 3), CloseWait),
+            // Overtaken on its way.
+            (It(".", 100, 300, 0), CloseWait),
+            (It("F.", 103, 306, 0), LastAck),
+            (It(".", 100, 300, 0), LastAck),
+        ]);
+        after_handshake(vec![
+            (It("F.", 100, 300, 0), FinWait1),
+            (Us(".", 300, 101, 5), FinWait2),
+            (Us("F.", 305, 101, 0), TimeWait),
+            (It(".", 101, 305, 0), TimeWait),
+        ]);
+        after_handshake(vec![
+            (It("F.", 100, 300, 0), FinWait1),
+            (Us("F.", 305, 100, 0), Closing),
+            (It(".", 101, 300, 0), Closing),
         ]);
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Track {
     pub state: Option<TcpState>,
     /// The other end.
     pub peer: Peer,
+    /// The same without the packet that we sent last.
+    pub peer_before: Option<Peer>,
     /// A change of state that no line has shown yet: when, where to, why.
     pub unshown: Option<(Instant, TcpState, &'static str)>,
     ours: Half,
@@ -79,6 +81,7 @@ impl Track {
             remote,
             state: None,
             peer: Peer::default(),
+            peer_before: None,
             unshown: None,
             ours: Half::default(),
             theirs: Half::default(),

@@ -1,7 +1,7 @@
 //! The clients, with the kernel's sockets as servers.
 
 use crate::harness::{Test, private, test};
-use crate::program::{Running, run, run_with, tunstack};
+use crate::program::{Running, refuses, run, run_with, tunstack};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
@@ -10,9 +10,11 @@ use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     test("clients::ping", ping),
+    test("clients::ping_everybody", ping_everybody),
     test("clients::ifconfig", ifconfig),
     test("clients::get", get),
     test("clients::get_redirected", get_redirected),
+    test("clients::get_from_a_silent_server", get_from_a_silent_server),
     test("clients::connect", connect),
     test("clients::connect_refused", connect_refused),
     test("clients::connect_udp", connect_udp),
@@ -55,6 +57,18 @@ fn ping() {
         said.error,
         "tunstack: 10.9.0.77 does not answer: `tunstack doctor` shows what may be in the way\n"
     );
+}
+
+fn ping_everybody() {
+    private();
+    refuses(
+        "ping -c 1 10.9.0.255",
+        "10.9.0.255 is a broadcast address: --broadcast pings everybody on that network",
+    );
+    std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_broadcasts", "0").expect("ours in here");
+    let said = run("ping -c 2 -i 0.05 -b 10.9.0.255");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.output.contains("64 bytes from 10.9.0.1: icmp_seq=2 ttl=64 time="), "{}", said.output);
 }
 
 fn ifconfig() {
@@ -113,6 +127,20 @@ fn get() {
     );
     let request = serving.join().expect("served");
     assert!(request.starts_with("GET /a?b HTTP/1.1\r\nHost: 10.9.0.1:8000\r\n"), "{request}");
+}
+
+fn get_from_a_silent_server() {
+    private();
+    let serving = server(8000, |listener| {
+        let mut request = Vec::new();
+        listener.accept().expect("somebody comes").0.read_to_end(&mut request).map(|_| request)
+    });
+    let said = run("get -w 1 http://10.9.0.1:8000/");
+    assert_eq!(
+        (said.error.as_str(), said.code),
+        ("tunstack: the server said nothing for 1 s: --timeout gives it more\n", Some(1))
+    );
+    assert!(serving.join().expect("served").expect("a request").starts_with(b"GET / "));
 }
 
 fn get_redirected() {

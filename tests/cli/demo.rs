@@ -152,9 +152,21 @@ fn dry_run() {
     private();
     let said = run("demo --dry-run --addr 10.7.0.2/24 --tun t7");
     assert_eq!(said.code, Some(0));
-    assert!(said.output.starts_with("ip tuntap add dev t7 mode tun\n"), "{}", said.output);
+    let begin = "unshare --net\nip link set lo up\nip tuntap add dev t7 mode tun\n";
+    assert!(said.output.starts_with(begin), "{}", said.output);
     assert!(said.output.contains("ip address add 10.7.0.1/24 broadcast + dev t7\n"), "{}", said.output);
     assert!(!tunstack::link::exists("t7").expect("can be asked"), "nothing was made");
+    // A shell that is fed with it does the same.
+    let script = format!("{}ip -o address show\n", said.output);
+    let mut shell = Command::new("bash");
+    let mut shell =
+        shell.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash");
+    shell.stdin.take().expect("piped").write_all(script.as_bytes()).expect("read");
+    let there = String::from_utf8(shell.wait_with_output().expect("our child").stdout).expect("text");
+    assert!(there.contains("lo    inet 127.0.0.1/8") && there.contains("t7    inet 10.7.0.1/24"), "{there}");
+    assert!(!tunstack::link::exists("t7").expect("can be asked"), "it was another namespace");
+    assert_eq!(run("ifconfig --netns --dry-run").output.lines().next(), Some("unshare --net"));
+    assert_eq!(run("demo --sim --dry-run").output, "# two simulated hosts need no interface\n");
 }
 
 fn without_rights_it_simulates() {

@@ -77,6 +77,19 @@ fn bad_arguments() {
         "send /dev/null 10.9.0.1",
         "'10.9.0.1' is no HOST:PORT: write it like 10.9.0.1:9000 or [fd09::1]:9000",
     );
+    refuses(
+        "send /dev/null",
+        "there is nobody to send to: name the receiver, as HOST:PORT, or wait for one with --listen PORT",
+    );
+    refuses(
+        "chat",
+        "there is nobody to talk with: name a chat server, as HOST or HOST:PORT, or talk with everybody on the network \
+         by --group",
+    );
+    refuses(
+        "ifconfig --addr 10.9.0.0/24",
+        "10.9.0.0/24 is the network itself: choose an address in it, like 10.9.0.2/24",
+    );
     refuses("serve http --root /no/such/folder", "/no/such/folder is no folder: give --root one that exists");
 }
 

@@ -78,7 +78,7 @@ fn client_of_the_demo_takes_all_that_follows() {
 
 #[test]
 fn each_mistake_is_told_in_one_sentence_with_its_mend() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 28] = [
         (
             &["ping", "h", "--addr", "10.9.0/24"],
             "--addr: '10.9.0/24' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
@@ -110,6 +110,12 @@ fn each_mistake_is_told_in_one_sentence_with_its_mend() {
             "--size: '65528' is no size of a request: choose 0 to 65507, or to 65527 with IPv6",
         ),
         (&["ping", "h", "-c", "0"], "--count: '0' is no number of requests: choose from 1 to 4294967295"),
+        (&["ping", "h", "-t", "0"], "--ttl: '0' is no TTL or hop limit: choose 1 to 255"),
+        (&["ping", "h", "-t", "256"], "--ttl: '256' is no TTL or hop limit: choose 1 to 255"),
+        (&["get", "http://h/", "-w", "0"], "--timeout: '0' is no time: give whole seconds, like 5"),
+        (&["recv", "f", "--listen", "65536"], "--listen: '65536' is no port: choose 1 to 65535"),
+        (&["chat", "--group", "--port", "x"], "--port: 'x' is no port: choose 1 to 65535"),
+        (&["sample", "tcp-client", "h"], "[HOST]: 'h' is no IP address, like 10.9.0.1 or fd09::1"),
         (&["connect", "h", "1", "-w", "x"], "--timeout: 'x' is no time: give whole seconds, like 5"),
         (
             &["serve", "echo", "--port", "8080"],

@@ -333,6 +333,30 @@ fn both_hosts_of_a_simulation_show_real_states_and_losses() {
 }
 
 #[test]
+fn peer_did_not_get_what_the_link_lost() {
+    let text = drawn(80, |ladder| {
+        Script::new(ladder, 41234).handshake().us("F.", 1, 1, 0, Fin, FinWait1);
+        let at = Instant::from_nanos(5_200_000);
+        let [ours, theirs] = ["10.9.0.2:80", "10.9.0.1:41234"].map(|end| end.parse().expect("address"));
+        ladder.lost(at, Direction::Out, &tcp_packet(ours, theirs, "F.", 1001, 7001, 0));
+        let bytes = &[&tcp_packet(theirs, ours, ".", 7001, 1001, 5)[..]];
+        let after = Some(view(FinWait1));
+        let packet = PacketEvent {
+            direction: Direction::In,
+            bytes,
+            segment_size: 0,
+            reason: Reason::Taken,
+            before: after,
+            after,
+        };
+        ladder.event(&Event { at, flow: None, kind: EventKind::Packet(packet) });
+    });
+    let closing = text.lines().filter(|line| line.contains("FIN-WAIT-1 "));
+    let peer: Vec<&str> = closing.filter_map(|line| line.split(' ').next_back()).collect();
+    assert_eq!(peer, ["CLOSE-WAIT", "ESTABLISHED"], "\n{text}");
+}
+
+#[test]
 fn colour_appears_only_when_asked_for() {
     let coloured = Paper::default();
     let mut ladder = Ladder::new(coloured.clone(), Style { width: 80, colour: true });
