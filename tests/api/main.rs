@@ -19,10 +19,13 @@ mod ending;
 mod faces;
 mod fresh;
 mod kernel;
+mod lifetime;
 mod like_std;
 mod options;
+mod readiness;
 mod running;
 mod stream;
+mod wires;
 mod world;
 
 use world::{Log, World};

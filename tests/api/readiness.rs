@@ -1,0 +1,219 @@
+//! Other ways to wait than in a call: the poller, an event loop of somebody else's, tasks.
+
+use crate::wires::pair;
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tunstack::runtime::{PollEvent, Stack, Trigger};
+use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream, UdpSocket};
+
+#[test]
+fn one_thread_serves_a_thousand_connections() {
+    let (one, other) = pair();
+    let listener = TcpListener::bind(&other, "10.0.0.2:7").expect("bind");
+    listener.set_nonblocking(true).expect("nonblocking");
+    const CLIENTS: u64 = 1000;
+    let server = std::thread::spawn(move || {
+        let poller = Poller::new(&other).expect("poller");
+        poller.add(&listener, 0, Readiness::READABLE, Trigger::Level).expect("add");
+        let mut streams: HashMap<u64, TcpStream> = HashMap::new();
+        let mut events: Vec<PollEvent> = Vec::with_capacity(64);
+        let (mut next, mut closed) = (1, 0);
+        while closed < CLIENTS {
+            assert!(poller.wait(&mut events, Some(Duration::from_secs(20))).expect("wait") > 0, "stalled");
+            for event in &events {
+                if event.token == 0 {
+                    while let Ok((stream, _)) = listener.accept() {
+                        stream.set_nonblocking(true).expect("nonblocking");
+                        poller.add(&stream, next, Readiness::READABLE, Trigger::Edge).expect("add");
+                        streams.insert(next, stream);
+                        next += 1;
+                    }
+                    continue;
+                }
+                let Some(stream) = streams.get_mut(&event.token) else { continue };
+                let mut buffer = [0; 256];
+                loop {
+                    match stream.read(&mut buffer) {
+                        Ok(0) => {
+                            streams.remove(&event.token);
+                            closed += 1;
+                            break;
+                        }
+                        Ok(n) => stream.write_all(&buffer[..n]).expect("write"),
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        }
+    });
+    let mut clients: Vec<TcpStream> =
+        (0..CLIENTS).map(|_| TcpStream::connect(&one, "10.0.0.2:7").expect("connect")).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.write_all(format!("client {n}").as_bytes()).expect("write");
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        let mut buffer = [0; 64];
+        let len = client.read(&mut buffer).expect("read");
+        assert_eq!(buffer[..len], *format!("client {n}").as_bytes());
+    }
+    drop(clients);
+    server.join().expect("server");
+}
+
+#[test]
+fn a_poller_reports_level_edge_and_once() {
+    let stack = Stack::builder().start().expect("start");
+    let listener = TcpListener::bind(&stack, "127.0.0.1:0").expect("bind");
+    let client = TcpStream::connect(&stack, listener.local_addr().expect("name")).expect("connect");
+    let (server, _) = listener.accept().expect("accept");
+    let poller = Poller::new(&stack).expect("poller");
+    let mut events = Vec::with_capacity(8);
+    let mut look = || {
+        poller.wait(&mut events, Some(Duration::ZERO)).expect("wait");
+        events.iter().map(|event| event.token).collect::<Vec<_>>()
+    };
+    poller.add(&server, 1, Readiness::READABLE, Trigger::Level).expect("add");
+    assert_eq!(
+        poller.add(&server, 2, Readiness::READABLE, Trigger::Level).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+    assert_eq!(look(), []);
+    (&client).write_all(b"ab").expect("write");
+    assert_eq!((look(), look()), (vec![1], vec![1]));
+    poller.modify(&server, 3, Readiness::READABLE, Trigger::Edge).expect("modify");
+    assert_eq!((look(), look()), (vec![3], vec![]));
+    (&client).write_all(b"cd").expect("write");
+    assert_eq!((look(), look()), (vec![3], vec![]));
+    poller.modify(&server, 4, Readiness::READABLE | Readiness::WRITABLE, Trigger::Oneshot).expect("modify");
+    assert_eq!((look(), look()), (vec![4], vec![]));
+    (&client).write_all(b"ef").expect("write");
+    assert_eq!(look(), [], "not armed");
+    poller.modify(&server, 5, Readiness::READABLE, Trigger::Oneshot).expect("modify");
+    assert_eq!(look(), [5]);
+    poller.notify().expect("notify");
+    let mut none = Vec::new();
+    assert_eq!(poller.wait(&mut none, None).expect("wait"), 0);
+    poller.delete(&server).expect("delete");
+    assert_eq!(poller.delete(&server).unwrap_err().kind(), ErrorKind::NotFound);
+    poller.add(&server, 6, Readiness::READABLE, Trigger::Level).expect("add");
+    drop(server);
+    assert_eq!(look(), [], "a closed socket leaves by itself");
+}
+
+#[test]
+fn an_event_loop_of_somebody_elses_drives() {
+    let (one, other) = pair();
+    let listener = TcpListener::bind(&other, "10.0.0.2:7").expect("bind");
+    let reactor = other.reactor().expect("reactor");
+    assert_eq!(other.reactor().map(drop).unwrap_err().kind(), ErrorKind::ResourceBusy);
+    // Nobody turns: nobody answers.
+    let nobody =
+        TcpStream::connect_timeout(&one, &"10.0.0.2:7".parse().expect("addr"), Duration::from_millis(40));
+    assert_eq!(nobody.unwrap_err().kind(), ErrorKind::TimedOut);
+    let client = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(&one, "10.0.0.2:7").expect("connect");
+        stream.write_all(b"hello").expect("write");
+        stream.read(&mut [0; 8]).expect("the end")
+    });
+    listener.set_nonblocking(true).expect("nonblocking");
+    let mut server: Option<TcpStream> = None;
+    let mut got = Vec::new();
+    while got.len() < 5 {
+        let mut fds = [rustix::event::PollFd::new(&reactor, rustix::event::PollFlags::IN)];
+        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        assert_eq!(rustix::event::poll(&mut fds, Some(&limit)).expect("poll"), 1, "the descriptor tells");
+        reactor.turn();
+        if server.is_none() {
+            server = listener.accept().ok().map(|(stream, _)| stream);
+        }
+        if let Some(stream) = &mut server {
+            stream.set_nonblocking(true).expect("nonblocking");
+            let mut buffer = [0; 8];
+            if let Ok(n) = stream.read(&mut buffer) {
+                got.extend_from_slice(&buffer[..n]);
+            }
+        }
+    }
+    assert_eq!(got, b"hello");
+    // The role goes back: the housekeeper sends the FIN's acknowledgments.
+    drop(reactor);
+    drop(server);
+    assert_eq!(client.join().expect("client"), 0);
+}
+
+#[test]
+fn tasks_are_woken_whoever_drives() {
+    let (one, other) = pair();
+    let listener = TcpListener::bind(&other, "10.0.0.2:7").expect("bind");
+    // One side drives in `block_on`; on the other the housekeeper does, and a plain executor of one task sleeps.
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Unpark>) {
+            self.0.unpark();
+        }
+    }
+    let server = std::thread::spawn(move || {
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let mut task = Box::pin(async {
+            let (stream, _) = listener.accept_async().await?;
+            stream.set_nodelay(true)?;
+            let mut buffer = [0; 1000];
+            let mut total = 0;
+            while let n @ 1.. = stream.read_async(&mut buffer).await? {
+                stream.write_all_async(&buffer[..n]).await?;
+                total += n;
+            }
+            std::io::Result::Ok(total)
+        });
+        loop {
+            match task.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(result) => return result.expect("echo"),
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        }
+    });
+    let back = one.block_on(async {
+        let stream = TcpStream::connect_async(&one, "10.0.0.2:7".parse().expect("addr")).await?;
+        let mut buffer = [0; 5000];
+        let mut back = 0;
+        for _ in 0..200 {
+            stream.write_all_async(&[7; 3000]).await?;
+            let mut left = 3000;
+            while left > 0 {
+                let n = stream.read_async(&mut buffer).await?;
+                assert!(buffer[..n].iter().all(|octet| *octet == 7));
+                left -= n;
+                back += n;
+            }
+        }
+        std::io::Result::Ok(back)
+    });
+    assert_eq!(back.expect("echo"), 600_000);
+    assert_eq!(server.join().expect("server"), 600_000);
+    let refused = one.block_on(TcpStream::connect_async(&one, "10.0.0.2:9".parse().expect("addr")));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_task_is_woken_by_what_another_thread_does() {
+    let stack = Stack::builder().start().expect("start");
+    let socket = UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind");
+    let name = socket.local_addr().expect("name");
+    let sender = UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind");
+    let sending = std::thread::spawn(move || {
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_micros(300));
+            sender.send_to(b"x", name).expect("send");
+        }
+    });
+    stack.block_on(async {
+        for _ in 0..100 {
+            assert_eq!(socket.recv_from_async(&mut [0; 8]).await.expect("recv").0, 1);
+        }
+    });
+    sending.join().expect("sender");
+}
