@@ -281,8 +281,10 @@ settings! {
     tcp_timewait_len: Duration = Duration::from_secs(60), Secs, |v| v.as_secs() >= 1, "seconds, at least 1";
     /// TIME-WAIT records kept at most; beyond it the oldest goes.
     tcp_max_tw_buckets: u32 = 65536, Plain, |_| true, "a number";
-    /// Connections that a listener may have half open; also bounded by its backlog.
+    /// Connections that a listener may have half open; never more than its backlog and one.
     tcp_max_syn_backlog: u32 = 1024, Plain, |v| *v >= 1, "a number, at least 1";
+    /// SYN cookies (RFC 4987): 0 never, 1 while a listener's SYN queue is full, 2 always.
+    tcp_syncookies: u32 = 1, Plain, |v| *v <= 2, "0 to 2";
     /// Answer a connection that finds the accept queue full with a reset.
     tcp_abort_on_overflow: bool = false, Plain, |_| true, "0 or 1";
     /// Seconds of silence before the first keepalive probe.

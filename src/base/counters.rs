@@ -122,6 +122,11 @@ counters! {
     TcpOutRsts => tcp_out_rsts, "Resets sent.";
     TcpExtListenOverflows => tcp_ext_listen_overflows, "Handshakes that found an accept queue full.";
     TcpExtListenDrops => tcp_ext_listen_drops, "SYNs dropped by a listener.";
+    TcpExtTCPReqQFullDoCookies => tcp_ext_req_q_full_do_cookies, "SYNs answered with a cookie for a full SYN queue.";
+    TcpExtTCPReqQFullDrop => tcp_ext_req_q_full_drop, "SYNs dropped for a full SYN queue.";
+    TcpExtSyncookiesSent => tcp_ext_syncookies_sent, "SYN cookies sent.";
+    TcpExtSyncookiesRecv => tcp_ext_syncookies_recv, "SYN cookies that came back.";
+    TcpExtSyncookiesFailed => tcp_ext_syncookies_failed, "Acknowledgments that carried no valid SYN cookie.";
     TcpExtEmbryonicRsts => tcp_ext_embryonic_rsts, "Resets that ended a half-open connection.";
     TcpExtTW => tcp_ext_tw, "TIME-WAIT records that ended in time.";
     TcpExtTWRecycled => tcp_ext_tw_recycled, "TIME-WAIT records reopened by a new SYN.";

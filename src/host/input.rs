@@ -1,13 +1,12 @@
 //! Packets that arrive: from the network layer to the transport they are for.
 
 use super::{Host, PacketInfo, RxMeta};
-use crate::base::Instant;
+use crate::base::{Config, Instant};
 use crate::network::{AddressKind, Delivery, IcmpErrorKind, QuotedError, Verdict};
 use crate::trace::{Direction, Drop, EventKind, Flow, PacketEvent, Reason, View};
 use crate::transport::datagram::{Datagram, QueuedError};
-use crate::transport::tcp::{Mtus, SegmentMeta};
+use crate::transport::tcp::{Arrival, Mtus, SegmentMeta};
 use crate::wire::seq::SeqNumber;
-use crate::wire::tcp::Flags;
 use crate::wire::{tcp, udp};
 use core::net::SocketAddr;
 
@@ -94,15 +93,13 @@ impl Host {
             remote: SocketAddr::new(delivery.src, segment.src_port),
         };
         let before = if common.trace.is_on() { tcp.view(&flow) } else { None };
-        let mtus = match segment.flags.contains(Flags::SYN) {
-            true => Mtus {
-                path: net.path_mtu(now, delivery.src),
-                receive: net.receive_mtu(&common.config, delivery.src),
-            },
-            false => Mtus { path: 0, receive: 0 },
+        let mtus = |config: &Config| Mtus {
+            path: net.path_mtu(now, delivery.src),
+            receive: net.receive_mtu(config, delivery.src),
         };
         let meta = SegmentMeta { tos: delivery.tos, segment_size: meta.segment_size };
-        let reason = tcp.input(&mut common.env(now), flow, &segment, meta, mtus);
+        let arrival = Arrival { flow, segment: &segment, meta, mtus: &mtus };
+        let reason = tcp.input(&mut common.env(now), &arrival);
         Outcome { reason, flow: Some(flow), before }
     }
 

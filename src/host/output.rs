@@ -7,7 +7,7 @@ use crate::network::{Env, IpOut, Network};
 use crate::trace::{Direction, EventKind, Flow, PacketEvent, Reason, View, Why};
 use crate::transport::tcp::{ConnId, Limits, Outgoing, Reply};
 use crate::wire::seq::SeqNumber;
-use crate::wire::tcp::{self, Options, Segment};
+use crate::wire::tcp::{self, Segment};
 use std::collections::VecDeque;
 
 /// Room for an IPv6 and a TCP header of the largest size.
@@ -98,17 +98,22 @@ impl Host {
 
     /// A segment that belongs to no connection goes through the network layer like a datagram.
     fn send_reply(&mut self, now: Instant, reply: Reply) {
-        let Reply { flow, seq, ack, flags } = reply;
+        let Reply { flow, seq, ack, flags, window, options, ttl, tos } = reply;
         let segment = Segment {
             src_port: flow.local.port(),
             dst_port: flow.remote.port(),
             seq,
             ack,
             flags,
-            window: 0,
+            window,
             urgent: 0,
-            options: Options::default(),
+            options,
             payload: &[],
+        };
+        let why = match flags {
+            flags if flags.contains(tcp::Flags::RST) => Why::Reset,
+            flags if flags.contains(tcp::Flags::SYN) => Why::SynCookie,
+            _ => Why::Challenge,
         };
         let (src, dst) = (flow.local.ip(), flow.remote.ip());
         let mut header = [0; tcp::MAX_HEADER_LEN];
@@ -118,11 +123,11 @@ impl Host {
             src,
             dst,
             protocol: tcp::PROTOCOL,
-            ttl: self.common.config.ip_default_ttl.min(255) as u8,
-            tos: 0,
+            ttl,
+            tos,
             discover: MtuDiscover::Want,
             multicast_loop: false,
-            why: if flags.contains(tcp::Flags::RST) { Why::Reset } else { Why::Challenge },
+            why,
             flow: Some(flow),
         };
         // A full queue drops it: the peer asks again.

@@ -271,7 +271,11 @@ fn explain(reason: Reason, note: &mut Note) {
                 note.minor = Some(why.text());
                 "sent again".to_owned()
             }
-            Why::ZeroWindowProbe | Why::KeepAlive | Why::Challenge | Why::LimitedTransmit => {
+            Why::ZeroWindowProbe
+            | Why::KeepAlive
+            | Why::Challenge
+            | Why::LimitedTransmit
+            | Why::SynCookie => {
                 note.marks.push(why.text().to_owned());
                 (note.minor, note.again) = (None, false);
                 String::new()

@@ -168,6 +168,7 @@ words! {
     Why {
         Syn = "open",
         SynAck = "answer to SYN",
+        SynCookie = "answer to SYN, nothing kept (cookie)",
         Data = "data",
         Fin = "close",
         Ack = "ack",

@@ -282,13 +282,14 @@ fn a_full_backlog_drops_the_syn_and_takes_its_repetition() {
 /// Whoever finds the accept queue full at its last ACK is heard again with its next segment.
 #[test]
 fn a_handshake_that_finds_no_room_is_kept_and_finished_later() {
-    let mut x = Setup::new().backlog(0).listening();
+    let mut x = Setup::new().backlog(1).syn_received();
+    x.peer(". 1:1(0) ack 1").quiet();
     for port in [41_001, 41_002] {
         x.on_port(port).peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1");
     }
     x.on_port(41_001).peer(". 1:1(0) ack 1").quiet();
-    x.on_port(41_002).peer(". 1:1(0) ack 1").quiet();
-    x.on_port(41_001).accept();
+    x.on_port(41_002).peer(". 1:1(0) ack 1").quiet().state_is("SYN-RECEIVED");
+    x.on_port(40_000).accept();
     x.on_port(41_002).after(secs(1)).stack("S. 0:0(0) ack 1");
     x.peer(". 1:1(0) ack 1").accept().quiet_for(secs(5));
 }

@@ -26,6 +26,7 @@ mod rto;
 mod sack_receiver;
 mod sack_sender;
 mod state_table;
+mod syn_cookies;
 mod time_wait;
 mod time_wait_reuse;
 mod timestamps;

@@ -162,6 +162,14 @@ impl Connection {
         Connection { common, state: State::SynReceived(SynReceived::new(syn, agreement, None)) }
     }
 
+    /// Its SYN-ACK was sent when nothing was kept of it (RFC 4987 §3.6).
+    pub(super) fn syn_ack_was_a_cookie(&mut self, now: Instant) {
+        if let State::SynReceived(state) = &mut self.state {
+            state.timer = handshake::SynTimer::sent_statelessly(now);
+            self.common.output_due = false;
+        }
+    }
+
     // --- events --------------------------------------------------------------------------------------------------
 
     /// A segment arrived.

@@ -20,8 +20,19 @@ pub(super) struct SynTimer {
     at: Option<Instant>,
     /// Times it was sent again by the timer.
     pub retransmits: u8,
-    /// It was sent more than once, for whatever reason: no round trip can be timed (Karn).
-    again: bool,
+    timing: Timing,
+}
+
+/// How the round trip of the handshake can be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Timing {
+    /// Sent at most once: by the clock.
+    #[default]
+    Clock,
+    /// Sent more than once, for whatever reason (Karn): by the echoed timestamp only.
+    Echo,
+    /// Not at all: nobody knows when it was sent.
+    Unknown,
 }
 
 impl SynTimer {
@@ -30,10 +41,17 @@ impl SynTimer {
         SynTimer { due: true, ..SynTimer::default() }
     }
 
+    /// It was sent at some time that was not kept (RFC 4987 §3.6).
+    pub fn sent_statelessly(now: Instant) -> SynTimer {
+        SynTimer { first_sent: Some(now), timing: Timing::Unknown, ..SynTimer::default() }
+    }
+
     /// It leaves.
     pub fn on_sent(&mut self, now: Instant, config: &Config) {
         self.due = false;
-        self.again |= self.first_sent.is_some();
+        if self.first_sent.is_some() {
+            self.timing = Timing::Echo;
+        }
         self.first_sent.get_or_insert(now);
         let interval = config.tcp_initial_rto_ms.backed_off(u32::from(self.retransmits));
         self.at.get_or_insert(now + interval.min(config.tcp_rto_max_ms));
@@ -76,12 +94,12 @@ impl SynTimer {
         seg: &Segment<'_>,
         use_echo: bool,
     ) -> Option<Duration> {
-        match self.first_sent {
-            Some(sent) if !self.again => Some(now.since(sent)),
-            Some(_) if use_echo => {
+        match self.timing {
+            Timing::Clock => self.first_sent.map(|sent| now.since(sent)),
+            Timing::Echo if use_echo => {
                 seg.options.timestamps.and_then(|ts| timestamps::round_trip(now, &common.isn, ts.echo))
             }
-            Some(_) | None => None,
+            Timing::Echo | Timing::Unknown => None,
         }
     }
 }

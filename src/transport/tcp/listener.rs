@@ -5,7 +5,7 @@
 
 use super::Settings;
 use super::table::ConnId;
-use crate::base::{Config, Duration};
+use crate::base::{Config, Duration, Instant};
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -43,11 +43,13 @@ pub struct Listener {
     pub(super) embryos: BTreeSet<ConnId>,
     /// Connections ready for accept, oldest first.
     pub(super) accept_queue: VecDeque<ConnId>,
+    /// When the last SYN was answered with a cookie.
+    pub(super) last_cookie: Option<Instant>,
 }
 
 impl Listener {
     pub(super) fn new(options: ListenOptions) -> Listener {
-        Listener { options, embryos: BTreeSet::new(), accept_queue: VecDeque::new() }
+        Listener { options, embryos: BTreeSet::new(), accept_queue: VecDeque::new(), last_cookie: None }
     }
 
     /// Connections ready for accept.
@@ -60,9 +62,10 @@ impl Listener {
         self.accept_queue.len() > self.options.backlog as usize
     }
 
-    /// Is there no room for another half-open connection?
-    pub(super) fn has_no_room_for_syn(&self, config: &Config) -> bool {
-        self.is_full() || self.embryos.len() >= config.tcp_max_syn_backlog as usize
+    /// Is there no room for another half-open connection? Of them, too, one more than the backlog fits.
+    pub(super) fn is_syn_queue_full(&self, config: &Config) -> bool {
+        let most = (self.options.backlog as usize).saturating_add(1).min(config.tcp_max_syn_backlog as usize);
+        self.embryos.len() >= most
     }
 
     /// How well it fits a SYN to `addr`: 0 not at all, higher is more specific.

@@ -32,6 +32,7 @@ mod send_buffer;
 mod sender;
 mod settings;
 mod stats;
+mod syn_cookie;
 mod syn_received;
 mod syn_sent;
 mod synchronized;
@@ -50,4 +51,4 @@ pub use connection::{Connection, Isn, Limits, Mtus, Outgoing, Read, SegmentMeta,
 pub use isn::IsnGenerator;
 pub use listener::{ListenOptions, Listener, ListenerId};
 pub use settings::{Settings, TcpInfo};
-pub use table::{ConnId, Reply, Tcp};
+pub use table::{Arrival, ConnId, Reply, Tcp};

@@ -3,11 +3,15 @@
 //! Nothing is done per packet that is linear in the number of connections. Invariants: every live four-tuple is in
 //! `demux` once; a connection that is neither held by a socket nor by a listener is removed the moment it is CLOSED.
 
+mod accept;
 mod segments;
+
+pub use segments::Arrival;
 
 use super::connection::{Connection, Mtus};
 use super::isn::tuple;
 use super::listener::{ListenOptions, Listener, ListenerId};
+use super::syn_cookie::SynCookies;
 use super::{IsnGenerator, Settings};
 use crate::base::io::Readiness;
 use crate::base::timers::{Armed, Timers};
@@ -16,7 +20,7 @@ use crate::trace::{Flow, TcpState, View};
 use crate::transport::Env;
 use crate::transport::ports::{Ports, ReuseRule};
 use crate::wire::seq::SeqNumber;
-use crate::wire::tcp::Flags;
+use crate::wire::tcp::{Flags, Options};
 use core::net::{IpAddr, SocketAddr};
 use slotmap::SlotMap;
 use std::collections::{HashMap, VecDeque};
@@ -52,8 +56,8 @@ struct Entry {
     in_time_wait: bool,
 }
 
-/// A segment that belongs to no connection, to be sent by the host: resets, mostly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A segment that belongs to no connection, to be sent by the host: resets, mostly, and SYN cookies.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// From where to where.
     pub flow: Flow,
@@ -63,6 +67,14 @@ pub struct Reply {
     pub ack: SeqNumber,
     /// Control bits.
     pub flags: Flags,
+    /// The window field.
+    pub window: u16,
+    /// The options.
+    pub options: Options,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// TOS or traffic class.
+    pub tos: u8,
 }
 
 /// Replies kept at most until they are sent.
@@ -78,6 +90,7 @@ pub struct Tcp {
     /// Ports of bound sockets and connections; sockets are known by the owner's names.
     pub ports: Ports<u64>,
     isn: IsnGenerator,
+    cookies: SynCookies,
     timers: Timers<ConnId>,
     dirty: VecDeque<ConnId>,
     wakes: VecDeque<(u64, Readiness)>,
@@ -98,6 +111,7 @@ impl Tcp {
             listening: HashMap::with_hasher(KeyedState::new(rng)),
             ports: Ports::new(ReuseRule::UnlessListening, rng),
             isn: IsnGenerator::new(rng),
+            cookies: SynCookies::new(rng),
             timers: Timers::default(),
             dirty: VecDeque::new(),
             wakes: VecDeque::new(),
