@@ -279,6 +279,8 @@ settings! {
     tcp_fin_timeout: Duration = Duration::from_secs(60), Secs, |v| v.as_secs() >= 1, "seconds, at least 1";
     /// Seconds of TIME-WAIT (2 MSL).
     tcp_timewait_len: Duration = Duration::from_secs(60), Secs, |v| v.as_secs() >= 1, "seconds, at least 1";
+    /// Connections that are opened may take the place of one in TIME-WAIT with timestamps: 0 none, 1 all, 2 over loopback.
+    tcp_tw_reuse: u32 = 2, Plain, |v| *v <= 2, "0 to 2";
     /// TIME-WAIT records kept at most; beyond it the oldest goes.
     tcp_max_tw_buckets: u32 = 65536, Plain, |_| true, "a number";
     /// Connections that a listener may have half open; never more than its backlog and one.

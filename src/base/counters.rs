@@ -129,7 +129,7 @@ counters! {
     TcpExtSyncookiesFailed => tcp_ext_syncookies_failed, "Acknowledgments that carried no valid SYN cookie.";
     TcpExtEmbryonicRsts => tcp_ext_embryonic_rsts, "Resets that ended a half-open connection.";
     TcpExtTW => tcp_ext_tw, "TIME-WAIT records that ended in time.";
-    TcpExtTWRecycled => tcp_ext_tw_recycled, "TIME-WAIT records reopened by a new SYN.";
+    TcpExtTWRecycled => tcp_ext_tw_recycled, "TIME-WAIT records that gave their ports to a new connection.";
     TcpExtTCPTimeWaitOverflow => tcp_ext_time_wait_overflow, "TIME-WAIT records dropped for lack of room.";
     TcpExtPAWSEstab => tcp_ext_paws_estab, "Segments dropped for an old timestamp.";
     TcpExtDelayedACKs => tcp_ext_delayed_acks, "Acknowledgments sent by the delay timer.";

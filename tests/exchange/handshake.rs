@@ -291,7 +291,9 @@ fn a_handshake_that_finds_no_room_is_kept_and_finished_later() {
     x.on_port(41_002).peer(". 1:1(0) ack 1").quiet().state_is("SYN-RECEIVED");
     x.on_port(40_000).accept();
     x.on_port(41_002).after(secs(1)).stack("S. 0:0(0) ack 1");
-    x.peer(". 1:1(0) ack 1").accept().quiet_for(secs(5));
+    x.peer(". 1:1(0) ack 1");
+    x.on_port(41_001).accept();
+    x.on_port(41_002).accept().quiet_for(secs(5));
 }
 
 /// conformance: 9293-3.10.4-syn-sent

@@ -153,3 +153,46 @@ fn initial_numbers_of_the_same_ends_follow_the_clock() {
     let mut y = Setup::new().seed(2).closed();
     assert!(connect_from_5000(&mut y).0.abs_diff(first) > 1000);
 }
+
+/// Connects from port 5000, closes first, and leaves the connection in TIME-WAIT; the last word of the peer is one second old.
+fn closed_from_5000(options: &str, reuse: u32) -> Exchange {
+    let mut x = Setup::new().config(|config| config.tcp_tw_reuse = reuse).closed();
+    x.bind_and_connect(5000, true).stack("S 0:0(0)");
+    x.peer(&format!("S. 0:0(0) ack 1 <{options}>")).stack(". 1:1(0) ack 1");
+    // Its numbers are ahead of the clock of initial numbers.
+    x.write_octets(14_000).ignore().peer(". 1:1(0) ack 14001");
+    x.close().stack("F. 14001:14001(0) ack 1");
+    x.peer("F. 1:1(0) ack 14002").stack(". 14002:14002(0) ack 2");
+    x.state_is("TIME-WAIT").quiet_for(secs(1));
+    x
+}
+
+const STAMPED: &str = "mss 1460,TS val * ecr *";
+
+/// conformance: 6191-2-new-iss, 6191-3-monotonic-ts
+#[test]
+fn with_timestamps_our_own_connect_may_take_its_place_a_second_later() {
+    let mut x = closed_from_5000(STAMPED, 1);
+    let (_, old) = x.initial_numbers();
+    let attempt = |x: &mut Exchange| {
+        x.fresh();
+        x.try_connect_from(5000)
+    };
+    assert_eq!(attempt(&mut x), Err(Errno::EADDRNOTAVAIL), "its timestamps have not moved on");
+    x.quiet_for(ms(1)).again(5_000_000);
+    assert_eq!(attempt(&mut x), Err(Errno::EINPROGRESS));
+    let syn = x.stack("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,...>");
+    assert!((1..1 << 31).contains(&syn.seq.wrapping_sub(old.wrapping_add(14_002))), "above all old numbers");
+    x.peer(&format!("S. 0:0(0) ack 1 <{STAMPED}>")).stack(". 1:1(0) ack 1");
+    assert_eq!(x.counter("TcpExtTWRecycled"), 1);
+}
+
+#[test]
+fn otherwise_its_ports_stay_taken() {
+    for (options, reuse) in [(STAMPED, 0), (STAMPED, 2), ("mss 1460", 1)] {
+        let mut x = closed_from_5000(options, reuse);
+        x.quiet_for(secs(30)).fresh();
+        assert_eq!(x.try_connect_from(5000), Err(Errno::EADDRNOTAVAIL), "{options}, tcp_tw_reuse {reuse}");
+        x.state_is("TIME-WAIT");
+    }
+}

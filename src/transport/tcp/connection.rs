@@ -8,7 +8,7 @@ use super::syn_received::SynReceived;
 use super::syn_sent::SynSent;
 use super::synchronized::Synchronized;
 use super::time_wait::TimeWait;
-use crate::base::{Duration, Errno, Instant, Readiness};
+use crate::base::{Config, Duration, Errno, Instant, Readiness};
 use crate::trace::{Drop, EventKind, Flow, TcpState, View, Why};
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
@@ -467,6 +467,22 @@ impl Connection {
     /// Largest IP packet to the destination, as known here.
     pub fn path_mtu(&self) -> u32 {
         self.common.path_mtu
+    }
+
+    /// May a new connection of ours to the same port of the peer take its place (`tcp_tw_reuse`)?
+    pub fn may_be_replaced(&self, now: Instant, config: &Config) -> bool {
+        let Flow { local, remote } = self.common.flow;
+        let looped = local.ip().is_loopback() && remote.ip().is_loopback();
+        match &self.state {
+            State::TimeWait(state) if config.tcp_tw_reuse == 1 || config.tcp_tw_reuse == 2 && looped => {
+                state.may_be_replaced(now)
+            }
+            State::SynSent(_)
+            | State::SynReceived(_)
+            | State::Synchronized(_)
+            | State::TimeWait(_)
+            | State::Closed(_) => false,
+        }
     }
 
     /// A new incarnation's ISS must lie above this (RFC 9293 §3.6.1, RFC 6191 §2).

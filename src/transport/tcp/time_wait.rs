@@ -10,6 +10,9 @@ use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, Segment};
 
+/// How long the peer must have been silent before its ports are used again (Linux's `tcp_tw_reuse_delay`).
+const REUSE_DELAY: Duration = Duration::from_secs(1);
+
 /// What remains of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct TimeWait {
@@ -89,6 +92,12 @@ impl TimeWait {
             (Some(_), None) | (None, None) => higher,
             (None, Some(_)) => true,
         }
+    }
+
+    /// May a connection that we open take its place? With timestamps, once they have moved on: what is left of the old one then fails
+    /// the peer's PAWS check (RFC 7323 §5.3), and the peer, should it still be there, takes the larger one (RFC 6191 §2).
+    pub fn may_be_replaced(&self, now: Instant) -> bool {
+        self.timestamps.is_some_and(|ts| now.since(ts.recent_at) > REUSE_DELAY)
     }
 
     /// The acknowledgment, if one is due.

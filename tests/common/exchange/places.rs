@@ -74,6 +74,18 @@ impl Exchange {
         self.connects()
     }
 
+    /// Binds the socket to this port and connects it to port 80 of the peer; tells how that went.
+    #[track_caller]
+    pub fn try_connect_from(&mut self, port: u16) -> Result<(), Errno> {
+        let (id, mut local, remote) = (self.id(), self.flow().local, self.flow().remote);
+        local.set_port(port);
+        self.user(&format!("bind {local}, connect {remote}"), |host, now| {
+            host.set_option(now, id, Opt::ReuseAddr(true))?;
+            host.bind(id, local)?;
+            host.connect(now, id, Some(remote))
+        })
+    }
+
     #[track_caller]
     fn connects(&mut self) -> &mut Exchange {
         let (id, remote) = (self.id(), self.flow().remote);

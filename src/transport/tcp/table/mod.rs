@@ -193,20 +193,27 @@ impl Tcp {
         if self.connections.len() >= env.config.tcp_max_connections as usize {
             return Err(Errno::ENOBUFS);
         }
+        let Tcp { demux, connections, ports, .. } = self;
+        let in_the_way = |flow: &Flow| demux.get(&tuple(flow)).copied();
+        let may_go = |id: ConnId| connections[id].conn.may_be_replaced(env.now, env.config);
         if flow.local.port() == 0 {
             let Flow { local, remote } = flow;
-            let demux = &self.demux;
             let unused = |port| {
-                !demux.contains_key(&tuple(&Flow { local: SocketAddr::new(local.ip(), port), remote }))
+                in_the_way(&Flow { local: SocketAddr::new(local.ip(), port), remote }).is_none_or(may_go)
             };
-            let port = self.ports.choose_for(env.config, local.ip(), remote, unused);
+            let port = ports.choose_for(env.config, local.ip(), remote, unused);
             flow.local.set_port(port.ok_or(Errno::EADDRNOTAVAIL)?);
         }
-        if self.demux.contains_key(&tuple(&flow)) {
-            return Err(Errno::EADDRNOTAVAIL);
+        let mut isn = self.isn.isn(env.now, &flow);
+        if let Some(old) = in_the_way(&flow) {
+            if !may_go(old) {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            isn.iss = isn.iss.max(connections[old].conn.reopen_iss_floor().add(1));
+            self.replace(env, old);
         }
         let (token, reuse_addr) = socket;
-        let conn = Connection::connect(env, flow, self.isn.isn(env.now, &flow), settings, mtus);
+        let conn = Connection::connect(env, flow, isn, settings, mtus);
         env.counters.tcp_active_opens += 1;
         let id = self.insert(env.now, conn, Owner::Socket(token), reuse_addr);
         self.settle(env, id);
