@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, as values.
 
 use super::service::Service;
+use super::wire::End;
 use crate::base::{Cidr, Config};
 use crate::link::impair::Impairment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,6 +48,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Run one of the small sample programs that every course teaches
     Sample(Sample),
+    /// Join two network namespaces by a bad link (a netem of its own, with a seed)
+    Wire(Wire),
 }
 
 /// The interface, the addresses and the link of the stack.
@@ -319,6 +322,57 @@ pub struct Sample {
     pub device: Device,
 }
 
+/// `tunstack wire`.
+#[derive(Args, Clone, Debug)]
+pub struct Wire {
+    /// One end: a namespace by name or as /proc/PID/ns/net, or tun:NAME for a TUN here
+    pub a: End,
+    /// The other end
+    pub b: End,
+    /// Address of A's end with its prefix; may be repeated [default: 10.8.0.1/24 and fd08::1/64]
+    #[arg(long, value_name = "CIDR")]
+    pub a_addr: Vec<Cidr>,
+    /// Address of B's end with its prefix; may be repeated [default: 10.8.0.2/24 and fd08::2/64]
+    #[arg(long, value_name = "CIDR")]
+    pub b_addr: Vec<Cidr>,
+    /// Another network that A reaches over the wire; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub a_route: Vec<Cidr>,
+    /// Another network that B reaches over the wire; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub b_route: Vec<Cidr>,
+    /// Make the link bad both ways, as rate=100mbit,queue=100,delay=10ms,loss=1%
+    #[arg(long, value_name = "SPEC", value_parser = link_text)]
+    pub link: Option<String>,
+    /// Only from A to B
+    #[arg(long, value_name = "SPEC", value_parser = one_way)]
+    pub link_ab: Option<String>,
+    /// Only from B to A
+    #[arg(long, value_name = "SPEC", value_parser = one_way)]
+    pub link_ba: Option<String>,
+    /// Make chance repeatable
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
+    /// End after so long [default: at Ctrl-C]
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    pub seconds: Option<u64>,
+    /// Name of the interface in a namespace [default: wire0]
+    #[arg(long, value_name = "NAME")]
+    pub tun: Option<String>,
+    /// Largest packet in octets [default: 1500]
+    #[arg(long, value_name = "N", value_parser = mtu)]
+    pub mtu: Option<u32>,
+    /// Packets that the kernel keeps for the wire at each end [default: 50000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub txqueuelen: Option<u32>,
+    /// Tell what happened as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the `ip` commands instead of running
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// The sample programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SampleProgram {
@@ -343,6 +397,22 @@ fn mtu(text: &str) -> Result<u32, String> {
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("'{text}' is no seed: choose a whole number, like 7"))
+}
+
+/// Conditions of a link that were found to make sense.
+fn link_text(text: &str) -> Result<String, String> {
+    text.parse::<Impairment>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// The same for one direction alone.
+fn one_way(text: &str) -> Result<String, String> {
+    let directed = |item: &str| item.trim().starts_with("up:") || item.trim().starts_with("down:");
+    match text.split(',').find(|item| directed(item)) {
+        Some(item) => {
+            Err(format!("'{item}' names a direction, and this is one already: leave up: and down: out"))
+        }
+        None => link_text(text),
+    }
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

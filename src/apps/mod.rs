@@ -29,6 +29,7 @@ mod service;
 mod signals;
 mod talk;
 mod transfer;
+mod wire;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -90,6 +91,7 @@ fn run(command: &Command) -> Outcome {
         Command::Sample(options) => samples::run(options),
         Command::Demo(options) => demo::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Wire(options) => wire::run(options),
     }
 }
 
@@ -97,7 +99,7 @@ fn run(command: &Command) -> Outcome {
 fn device_of(command: &Command) -> Option<&cli::Device> {
     match command {
         // These have their own way with the device.
-        Command::Demo(_) | Command::Doctor(_) | Command::Services(_) => None,
+        Command::Demo(_) | Command::Doctor(_) | Command::Services(_) | Command::Wire(_) => None,
         Command::Serve(options) => Some(&options.device),
         Command::Ifconfig(options) => Some(&options.device),
         Command::Connect(options) => Some(&options.device),

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 /// Index of the loopback interface in every namespace.
@@ -151,7 +152,7 @@ impl Namespace {
     /// # Errors
     /// When `/proc` is not there.
     pub fn current() -> Result<Namespace, LinkError> {
-        Namespace::at("/proc/thread-self/ns/net")
+        Namespace::open(Path::new("/proc/thread-self/ns/net"))
     }
 
     /// The one of another process.
@@ -159,7 +160,7 @@ impl Namespace {
     /// # Errors
     /// When there is no such process or it is somebody else's.
     pub fn of_process(pid: u32) -> Result<Namespace, LinkError> {
-        Namespace::at(&format!("/proc/{pid}/ns/net"))
+        Namespace::open(Path::new(&format!("/proc/{pid}/ns/net")))
     }
 
     /// A new one with loopback up, which this process stays outside of. Needs root, or [`enter_private`] before.
@@ -180,7 +181,11 @@ impl Namespace {
         made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    fn at(path: &str) -> Result<Namespace, LinkError> {
+    /// The one that `path` stands for: `/proc/PID/ns/net`, or what `ip netns add` made in `/run/netns`.
+    ///
+    /// # Errors
+    /// When there is nothing, or it may not be opened. Whether it is a network namespace shows when it is entered.
+    pub fn open(path: &Path) -> Result<Namespace, LinkError> {
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map(Namespace)
             .map_err(LinkError::system("opening a network namespace"))

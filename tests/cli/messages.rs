@@ -17,6 +17,8 @@ pub const TESTS: &[Test] = &[
     test("messages::other_mtu", other_mtu),
     test("messages::port_in_use", port_in_use),
     test("messages::capture", capture),
+    test("messages::ends_of_a_wire", ends_of_a_wire),
+    test_as("messages::no_right_for_a_wire", Who::Nobody, Node::Open, no_right_for_a_wire),
 ];
 
 fn help_and_version() {
@@ -27,9 +29,10 @@ fn help_and_version() {
     );
     let help = run("--help");
     assert_eq!(help.code, Some(0));
-    for command in
-        ["demo", "serve", "ifconfig", "connect", "listen", "get", "send", "recv", "chat", "ping", "doctor"]
-    {
+    for command in [
+        "demo", "serve", "ifconfig", "connect", "listen", "get", "send", "recv", "chat", "ping", "doctor",
+        "wire",
+    ] {
         assert!(help.output.contains(&format!("\n  {command} ")), "{command}: {}", help.output);
         let help = run(&format!("{command} --help"));
         assert!(help.output.contains("Usage: tunstack") && help.code == Some(0), "{command}");
@@ -192,5 +195,64 @@ fn capture() {
     refuses(
         "ping 10.9.0.1 --capture -",
         "--capture - needs standard output for itself, and this command writes there: use --capture FILE",
+    );
+}
+
+fn ends_of_a_wire() {
+    private();
+    refuses("wire red", "<B> is missing: `tunstack COMMAND --help` says what it is");
+    refuses("wire no-such red", "there is no network namespace no-such: `sudo ip netns add no-such`");
+    refuses(
+        "wire ./no-such red",
+        "there is no ./no-such: give a name that `ip netns` lists, or a path like /proc/PID/ns/net",
+    );
+    refuses(
+        "wire /dev/null red",
+        "/dev/null is no network namespace (Invalid argument): `ip netns list` shows those with a name",
+    );
+    refuses(
+        "wire /proc/self/ns/net /proc/self/ns/net",
+        "/proc/self/ns/net and /proc/self/ns/net are one and the same, and no kernel sends to itself over a wire: \
+         `sudo ip netns add other`",
+    );
+    refuses(
+        "wire tun:t/0 red",
+        "<A>: 't/0' cannot name an interface: it has a slash, a colon or white space in it; choose a name like tun0",
+    );
+    ip("tuntap add dev t7 mode tun");
+    refuses(
+        "wire tun:t7 tun:t8 --a-addr 10.8.0.1/24",
+        "t7 exists and keeps its addresses and routes: leave --a-addr out, or choose another TUN",
+    );
+    refuses("wire tun:t7 tun:t8", "t7 is down: `sudo ip link set t7 up`");
+    refuses(
+        "wire a b --link-ab up:loss=1%",
+        "--link-ab: 'up:loss=1%' names a direction, and this is one already: leave up: and down: out",
+    );
+    let plan = run("wire red tun:t9 --a-addr 10.8.0.1/24 --a-route 10.7.0.0/16 --dry-run");
+    let expected = "\
+ip netns exec red ip tuntap add dev wire0 mode tun
+ip netns exec red ip link set wire0 mtu 1500
+ip netns exec red ip link set wire0 txqueuelen 50000
+ip netns exec red ip link set wire0 addrgenmode none
+ip netns exec red ip address add 10.8.0.1/24 broadcast + dev wire0
+ip netns exec red ip link set wire0 up
+ip netns exec red ip route add 10.7.0.0/16 dev wire0
+ip tuntap add dev t9 mode tun
+ip link set t9 mtu 1500
+ip link set t9 txqueuelen 50000
+ip link set t9 addrgenmode none
+ip link set t9 up
+# afterwards:
+ip netns exec red ip tuntap del dev wire0 mode tun
+ip tuntap del dev t9 mode tun
+";
+    assert_eq!((plan.output.as_str(), plan.code), (expected, Some(0)), "{plan:?}");
+}
+
+fn no_right_for_a_wire() {
+    refuses(
+        "wire /proc/self/ns/net red",
+        "no right to enter the network namespace /proc/self/ns/net: run with sudo",
     );
 }

@@ -13,6 +13,7 @@ mod programs;
 mod refused;
 mod relay;
 mod transfer;
+mod wire;
 mod wireshark;
 mod world;
 
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
         many::TESTS,
         link::TESTS,
         wireshark::TESTS,
+        wire::TESTS,
     ]
     .concat();
     harness::main(&tests)
