@@ -92,18 +92,20 @@ pub struct Device {
     /// Run in a private network namespace
     #[arg(long)]
     pub netns: bool,
-    /// Segmentation offload
-    #[arg(long, value_enum, default_value_t = Offload::Auto, hide = true)]
+    /// Segmentation offload [default: on where the kernel has it and no packets are shown, captured or lost]
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto, hide_default_value = true)]
     pub offload: Offload,
 }
 
 /// Segmentation offload of the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Offload {
-    /// What the device can do.
+    /// Where the kernel has it, unless packets of wire size are looked at
     #[default]
     Auto,
-    /// None.
+    /// Or nothing; captures show super-segments
+    On,
+    /// None
     Off,
 }
 

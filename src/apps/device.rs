@@ -4,7 +4,7 @@ use super::cli;
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use crate::base::Cidr;
 use crate::link::netns::{Privilege, enter_private};
-use crate::link::{Device, Setup, exists};
+use crate::link::{Device, Offload, Setup, exists};
 use crate::observe::{Capture, Ladder, Shared, Style, Tee};
 use crate::runtime::Stack;
 use crate::trace::Direction;
@@ -146,8 +146,14 @@ pub fn print_plan(options: &cli::Device, namespace: Option<Privilege>) -> Outcom
 /// One sentence about what is in the way, with the mend.
 pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
     let mut setup = setup(options)?;
+    setup.offload = offload(options, ladder)?;
     let device = Device::tun(&setup)?;
     let interface = device.name().unwrap_or("tun").to_owned();
+    if let Device::Tun(tun) = &device
+        && let Some(why) = tun.offload_refused()
+    {
+        eprintln!("{interface} goes without segmentation offload: {why}");
+    }
     let made = matches!(&device, Device::Tun(tun) if tun.was_made());
     let mtu = device.link().mtu;
     if !made {
@@ -186,6 +192,19 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
     }
     let stack = builder.start().map_err(|error| Failure::input(plain(&error)))?;
     Ok(Running { stack, interface, setup, readers })
+}
+
+/// Whoever looks at packets wants those that a wire would carry.
+fn offload(options: &cli::Device, ladder: LadderTo) -> Outcome<Offload> {
+    let looked_at = options.ladder || options.capture.is_some() || ladder != LadderTo::Nowhere;
+    match options.offload {
+        cli::Offload::On if options.link.is_some() => Err(Failure::input(
+            "--link makes packets of wire size, which is without offload: leave out --offload on",
+        )),
+        cli::Offload::On => Ok(Offload::On),
+        cli::Offload::Auto if !looked_at && options.link.is_none() => Ok(Offload::Auto),
+        cli::Offload::Auto | cli::Offload::Off => Ok(Offload::Off),
+    }
 }
 
 impl Running {

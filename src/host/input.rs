@@ -7,7 +7,7 @@ use crate::trace::{Direction, Drop, EventKind, Flow, PacketEvent, Reason, View};
 use crate::transport::datagram::{Datagram, QueuedError};
 use crate::transport::tcp::{Arrival, Mtus, SegmentMeta};
 use crate::wire::seq::SeqNumber;
-use crate::wire::{tcp, udp};
+use crate::wire::{tcp, udp, vnet};
 use core::net::SocketAddr;
 
 /// What is known about a packet once it was processed.
@@ -42,7 +42,7 @@ impl Host {
         let outcome = match &verdict {
             Verdict::Deliver(delivery) => match delivery.protocol {
                 tcp::PROTOCOL => self.deliver_tcp(now, delivery, meta),
-                udp::PROTOCOL => self.deliver_udp(now, delivery),
+                udp::PROTOCOL => self.deliver_udp(now, delivery, meta),
                 _ => self.deliver_echo_reply(delivery),
             },
             Verdict::IcmpError(quoted) => self.deliver_error(now, quoted),
@@ -60,9 +60,11 @@ impl Host {
     fn trace_arrival(&mut self, now: Instant, bytes: &[u8], meta: RxMeta, outcome: Outcome) {
         let Outcome { reason, flow, before } = outcome;
         let after = flow.and_then(|flow| self.tcp.view(&flow));
+        // Shown as a wire would carry it, whoever completes the checksum.
+        let bytes = if meta.checksum_trusted { vnet::completed(bytes) } else { bytes.into() };
         let event = PacketEvent {
             direction: Direction::In,
-            bytes: &[bytes],
+            bytes: &[&bytes],
             segment_size: meta.segment_size,
             reason,
             before,
@@ -103,7 +105,7 @@ impl Host {
         Outcome { reason, flow: Some(flow), before }
     }
 
-    fn deliver_udp(&mut self, now: Instant, delivery: &Delivery<'_>) -> Outcome {
+    fn deliver_udp(&mut self, now: Instant, delivery: &Delivery<'_>, meta: RxMeta) -> Outcome {
         let Host { common, net, udp: table, .. } = self;
         let bytes = delivery.payload();
         let parsed = udp::parse(bytes).ok().filter(|datagram| datagram.dst_port != 0);
@@ -131,9 +133,13 @@ impl Host {
             net.send_error(&mut common.env(now), &delivery.packet, IcmpErrorKind::PortUnreachable);
             reason = Reason::Dropped(Drop::NoSocket);
         }
-        for socket in sockets {
+        // A super-segment is a train of datagrams under one header; an empty payload is one too.
+        let size = if meta.segment_size > 0 { usize::from(meta.segment_size) } else { usize::MAX };
+        let datagrams = datagram.payload.chunks(size).chain(datagram.payload.is_empty().then_some(&[][..]));
+        for (socket, text) in sockets.iter().flat_map(|socket| datagrams.clone().map(|text| (*socket, text)))
+        {
             let info = arrival(delivery);
-            let copy = Datagram { from: remote, info, data: datagram.payload.into() };
+            let copy = Datagram { from: remote, info, data: text.into() };
             if table.deliver(socket, copy) {
                 common.counters.udp_in_datagrams += 1;
             } else {

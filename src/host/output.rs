@@ -8,6 +8,7 @@ use crate::trace::{Direction, EventKind, Flow, PacketEvent, Reason, View, Why};
 use crate::transport::tcp::{ConnId, Limits, Outgoing, Reply};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{self, Segment};
+use crate::wire::vnet;
 use std::collections::VecDeque;
 
 /// Room for an IPv6 and a TCP header of the largest size.
@@ -157,7 +158,10 @@ impl Host {
         let parts = [&self.scratch.headers[..headers], text[0], text[1], text[2]];
         if self.common.trace.is_on() {
             let view = self.tcp.get(id).map(|conn| conn.view());
-            let event = segment_event(&parts, segment_size, why, before, view);
+            // Shown as a wire would carry it, whoever completes the checksum.
+            let whole = (!complete).then(|| vnet::completed(&parts.concat()).into_owned());
+            let shown = whole.as_ref().map_or(parts, |whole| [&whole[..], &[], &[], &[]]);
+            let event = segment_event(&shown, segment_size, why, before, view);
             self.common.trace.emit(now, Some(flow), EventKind::Packet(event));
         }
         if !local {

@@ -40,7 +40,12 @@ pub enum LinkError {
         /// Its name.
         name: String,
     },
-    /// The file descriptor handed in is no plain TUN.
+    /// There is no segmentation offload, and nothing else will do.
+    NoOffload {
+        /// What is missing.
+        why: &'static str,
+    },
+    /// The file descriptor handed in is no TUN that can be used.
     BadFd {
         /// What is wrong with it.
         why: &'static str,
@@ -164,8 +169,11 @@ impl fmt::Display for LinkError {
             ),
             LinkError::BadFd { why } => write!(
                 f,
-                "the file descriptor is no plain TUN ({why}): open /dev/net/tun and TUNSETIFF with IFF_TUN | IFF_NO_PI"
+                "the file descriptor is no TUN ({why}): open /dev/net/tun and TUNSETIFF with IFF_TUN | IFF_NO_PI"
             ),
+            LinkError::NoOffload { why } => {
+                write!(f, "no segmentation offload: {why}; do without it (`--offload auto` or `off`)")
+            }
             LinkError::Missing { name } => {
                 write!(f, "no interface {name} is in this network namespace: `sudo ip tuntap add dev {name} mode tun`, or give its MTU along with its descriptor")
             }
@@ -231,6 +239,7 @@ impl core::error::Error for LinkError {
             | LinkError::Busy { .. }
             | LinkError::NotTun { .. }
             | LinkError::BadFd { .. }
+            | LinkError::NoOffload { .. }
             | LinkError::Missing { .. }
             | LinkError::Down { .. }
             | LinkError::AddressClash { .. }

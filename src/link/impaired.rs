@@ -6,6 +6,7 @@ use super::impair::{Impair, Impairment, Stats};
 use super::{Device, DeviceError};
 use crate::base::Instant;
 use crate::wire::packet::{Link, RxMeta, TxMeta, TxPacket};
+use crate::wire::vnet;
 
 /// Packets read from the device below in one call at most; what is left makes its descriptor readable again.
 const ROUND: usize = 64;
@@ -33,7 +34,8 @@ impl core::fmt::Debug for OnLoss {
 }
 
 impl Impaired {
-    pub(super) fn new(inner: Device, impairment: &Impairment, seed: u64) -> Impaired {
+    pub(super) fn new(mut inner: Device, impairment: &Impairment, seed: u64) -> Impaired {
+        inner.switch_offload_off();
         let (up, down) = impairment.stages(seed);
         Impaired { inner, up, down, on_loss: OnLoss::default() }
     }
@@ -102,10 +104,17 @@ impl Impaired {
     /// Moves what has arrived into the stage; `buffer` is for use meanwhile.
     fn take_in(&mut self, now: Instant, buffer: &mut [u8]) -> Result<(), DeviceError> {
         for _ in 0..ROUND {
-            let Some((len, _)) = self.inner.recv(now, buffer)? else {
+            let Some((len, meta)) = self.inner.recv(now, buffer)? else {
                 break;
             };
-            let packet = buffer[..len].to_vec();
+            // Left in the kernel from before offload was switched off: lost.
+            if meta.segment_size > 0 {
+                continue;
+            }
+            let packet = match meta.checksum_trusted {
+                true => vnet::completed(&buffer[..len]).into_owned(),
+                false => buffer[..len].to_vec(),
+            };
             if let Some(message) = push(&mut self.down, &mut self.on_loss, now, false, packet) {
                 self.up.bounce(now, message);
             }

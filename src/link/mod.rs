@@ -4,7 +4,7 @@
 //! these behind an impairment stage. All are used alike and never block. [`Setup`] says what interface is wanted,
 //! [`netns`] makes private network namespaces to put it in, [`impair`] makes a link bad on purpose.
 //!
-//! Deliberately left out for now: segmentation offload and several queues.
+//! Deliberately left out for now: several queues.
 #![allow(unsafe_code)]
 
 mod channel;
@@ -14,6 +14,7 @@ mod impaired;
 mod interface;
 mod netlink;
 pub mod netns;
+mod offload;
 mod plan;
 mod tun;
 
@@ -25,7 +26,7 @@ pub use error::LinkError;
 use impair::Impairment;
 pub use impaired::Impaired;
 pub use interface::LinkEvent;
-pub use plan::{Plan, Setup, Step, check_name};
+pub use plan::{Offload, Plan, Setup, Step, check_name};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
 pub use tun::{Tun, check_addresses, check_node, check_right, exists};
@@ -64,7 +65,7 @@ impl Device {
     }
 
     /// This device behind an impairment stage, all of whose chance comes from `seed`. Time zero of the stage (for
-    /// blackouts) is [`Instant::ZERO`].
+    /// blackouts) is [`Instant::ZERO`]. Offload ends: what is lost or late are packets of wire size.
     pub fn impaired(self, impairment: &Impairment, seed: u64) -> Device {
         Device::Impaired(Box::new(Impaired::new(self, impairment, seed)))
     }
@@ -101,6 +102,14 @@ impl Device {
         match self {
             Device::Tun(_) | Device::Channel(_) | Device::Callback(_) => None,
             Device::Impaired(impaired) => impaired.next_timeout(),
+        }
+    }
+
+    fn switch_offload_off(&mut self) {
+        match self {
+            Device::Tun(tun) => tun.switch_offload_off(),
+            // None of these has any.
+            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => {}
         }
     }
 

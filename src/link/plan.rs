@@ -40,6 +40,20 @@ pub struct Setup {
     pub mtu: u32,
     /// Packets that wait for the stack in the kernel (`txqueuelen`). The kernel's 500 lose packets in every burst.
     pub queue: u32,
+    /// Segmentation and checksum offload.
+    pub offload: Offload,
+}
+
+/// Segmentation and checksum offload of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// Where the kernel has it.
+    #[default]
+    Auto,
+    /// Or nothing.
+    On,
+    /// None: packets of wire size with complete checksums, one by one.
+    Off,
 }
 
 impl Setup {
@@ -52,7 +66,15 @@ impl Setup {
                 kernel.extend(kernel_side(*cidr, &stack));
             }
         }
-        Setup { name: None, stack, kernel, routes: Vec::new(), mtu: 1500, queue: 4000 }
+        Setup {
+            name: None,
+            stack,
+            kernel,
+            routes: Vec::new(),
+            mtu: 1500,
+            queue: 4000,
+            offload: Offload::Auto,
+        }
     }
 
     /// The same under this name.

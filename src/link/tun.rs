@@ -1,16 +1,22 @@
-//! The plain TUN device: one IP packet per system call, complete checksums, no segmentation offload.
+//! The TUN device: one IP packet per system call. Plain, with complete checksums and packets of wire size, or behind
+//! [offload](super::offload) headers, where a packet may be a super-segment of 64 KiB.
 
 use super::interface::{Info, Kernel, LinkEvent, Monitor, Route};
-use super::plan::{Plan, Setup, Step, check_name};
+use super::offload::{self, Refusal};
+use super::plan::{Offload, Plan, Setup, Step, check_name};
 use super::{DeviceError, LinkError};
 use crate::base::Cidr;
 use crate::wire::packet::{Link, RxMeta, TxPacket};
+use crate::wire::vnet;
 use core::net::IpAddr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 
-const NODE: &str = "/dev/net/tun";
+pub(super) const NODE: &str = "/dev/net/tun";
+
+/// Largest packet that crosses at once with offload: the length field of IPv4 has 16 bits.
+const MOST: u32 = 65_535;
 
 /// A TUN interface with our end of it.
 #[derive(Debug)]
@@ -19,23 +25,29 @@ pub struct Tun {
     name: String,
     made: bool,
     link: Link,
+    /// Does an offload header stand before each packet?
+    framed: bool,
+    /// Why there is no offload although it was wished for.
+    refused: Option<&'static str>,
     up: bool,
     monitor: Option<Monitor>,
 }
 
-/// Who opened the descriptor.
+/// Our end of the interface.
 #[derive(Debug)]
 enum End {
-    Opened(tun_tap::Iface),
-    Given(OwnedFd),
+    /// Opened plain.
+    Plain(tun_tap::Iface),
+    /// Opened with offload headers, or handed in.
+    Fd(OwnedFd),
 }
 
 impl AsFd for End {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             // SAFETY: the descriptor belongs to `iface`, which lives as long as the borrow of `self`.
-            End::Opened(iface) => unsafe { BorrowedFd::borrow_raw(iface.as_raw_fd()) },
-            End::Given(fd) => fd.as_fd(),
+            End::Plain(iface) => unsafe { BorrowedFd::borrow_raw(iface.as_raw_fd()) },
+            End::Fd(fd) => fd.as_fd(),
         }
     }
 }
@@ -55,51 +67,46 @@ impl Tun {
         refuse_clashes(&mut kernel, setup)?;
         check_node()?;
         let wish = setup.name.as_deref().unwrap_or("tun%d");
-        let iface = tun_tap::Iface::without_packet_info(wish, tun_tap::Mode::Tun)
-            .map_err(|error| open_error(error, wish, &mut kernel))?;
-        let name = iface.name().to_owned();
-        let end = End::Opened(iface);
+        let (end, refused) = open_end(wish, setup.offload, &mut kernel)?;
+        let (name, flags) =
+            identity_of(&end).map_err(LinkError::system("asking the device for its flags"))?;
         // An interface that we made just now is not persistent; one that waited for us is.
-        let made = flags_of(&end)? & libc::IFF_PERSIST == 0;
+        let made = flags & libc::IFF_PERSIST == 0;
         if made {
             let plan = Plan { name: name.clone(), ..setup.plan() };
             carry_out(&plan, &mut kernel)?;
             await_addresses(&setup.kernel, &mut kernel)?;
         }
-        let tun = Tun::new(end, name, made)?;
+        let tun = Tun { refused, ..Tun::new(end, name, made)? };
         tun.refuse_unusable(&mut kernel, setup)?;
         Ok(tun)
     }
 
-    /// Takes an already open TUN descriptor, attached to its interface with `IFF_TUN | IFF_NO_PI`. Nothing is
-    /// configured or undone. `mtu` is needed only where the interface is in another network namespace, where neither
+    /// Takes an already open TUN descriptor, attached to its interface with `IFF_TUN | IFF_NO_PI`; with `IFF_VNET_HDR`
+    /// besides, there is offload. Nothing is configured or undone. `mtu` is needed only where the interface is in another network namespace, where neither
     /// its MTU nor its changes can be seen.
     ///
     /// # Errors
     /// [`LinkError::BadFd`] when it is something else, [`LinkError::Missing`] when the MTU is needed.
     pub fn from_fd(fd: OwnedFd, mtu: Option<u32>) -> Result<Tun, LinkError> {
-        let end = End::Given(fd);
+        let end = End::Fd(fd);
         let (name, flags) =
             identity_of(&end).map_err(|_| LinkError::BadFd { why: "not attached to an interface" })?;
         // IFF_NO_PI cannot be checked: in this answer its bit is always set and means "no filter" (IFF_NOFILTER).
-        let why = match flags {
-            _ if flags & libc::IFF_TUN == 0 => "it is a TAP",
-            _ if flags & libc::IFF_VNET_HDR != 0 => "it has offload headers, IFF_VNET_HDR is set",
-            _ => "",
-        };
-        match (why, mtu) {
-            ("", None) if !is_here(&end) => Err(LinkError::Missing { name }),
-            ("", None) => Tun::new(end, name, false),
-            ("", Some(mtu)) => {
-                prepare(&end)?;
-                Ok(Tun { end, name, made: false, link: Link::plain(mtu), up: true, monitor: None })
+        match mtu {
+            _ if flags & libc::IFF_TUN == 0 => Err(LinkError::BadFd { why: "it is a TAP" }),
+            None if !is_here(&end) => Err(LinkError::Missing { name }),
+            None => Tun::new(end, name, false),
+            Some(mtu) => {
+                let framed = prepare(&end)?;
+                let link = link(mtu, framed);
+                Ok(Tun { end, name, made: false, link, framed, refused: None, up: true, monitor: None })
             }
-            (why, _) => Err(LinkError::BadFd { why }),
         }
     }
 
     fn new(end: End, name: String, made: bool) -> Result<Tun, LinkError> {
-        prepare(&end)?;
+        let framed = prepare(&end)?;
         let system = LinkError::system("watching the interface");
         let info = Kernel::open().and_then(|mut kernel| kernel.by_name(&name)).map_err(&system)?;
         let Some(Info { index, .. }) = info else {
@@ -109,7 +116,8 @@ impl Tun {
             return Err(LinkError::Missing { name });
         };
         let Info { mtu, up, .. } = monitor.info();
-        Ok(Tun { end, name, made, link: Link::plain(mtu), up, monitor: Some(monitor) })
+        let link = link(mtu, framed);
+        Ok(Tun { end, name, made, link, framed, refused: None, up, monitor: Some(monitor) })
     }
 
     /// The interface's name.
@@ -127,21 +135,58 @@ impl Tun {
         self.up
     }
 
+    /// Why there is no offload although it was wished for; `None` when there is, or when it was not.
+    pub fn offload_refused(&self) -> Option<&'static str> {
+        self.refused
+    }
+
+    /// From now on packets of wire size with complete checksums come and go. What waits in the kernel already may
+    /// still be other.
+    pub(super) fn switch_offload_off(&mut self) {
+        if self.framed {
+            let done = offload::switch_off(&self.end);
+            debug_assert!(done.is_ok(), "TUNSETOFFLOAD: {done:?}");
+            self.link = Link::plain(self.link.mtu);
+        }
+    }
+
     pub(super) fn link(&self) -> Link {
         self.link
     }
 
     pub(super) fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, RxMeta)>, DeviceError> {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.end, &mut *buffer)) {
-            Ok(len) => Ok(Some((len, RxMeta::default()))),
+        let mut header = [0; vnet::LEN];
+        let done = rustix::io::retry_on_intr(|| match self.framed {
+            false => rustix::io::read(&self.end, &mut *buffer),
+            true => {
+                let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
+                rustix::io::readv(&self.end, &mut parts)
+            }
+        });
+        match done {
+            Ok(len) if !self.framed => Ok(Some((len, RxMeta::default()))),
+            Ok(len) => {
+                let len = len.saturating_sub(vnet::LEN);
+                match vnet::receive(&header, &mut buffer[..len]) {
+                    Ok(meta) => Ok(Some((len, meta))),
+                    Err(_) => Err(DeviceError::Refused(io::ErrorKind::InvalidData.into())),
+                }
+            }
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(DeviceError::from_tun(errno)),
         }
     }
 
     pub(super) fn send(&mut self, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
-        let parts = packet.parts.map(IoSlice::new);
-        match rustix::io::retry_on_intr(|| rustix::io::writev(&self.end, &parts)) {
+        let [a, b, c, d] = packet.parts.map(IoSlice::new);
+        let done = rustix::io::retry_on_intr(|| match self.framed {
+            false => rustix::io::writev(&self.end, &[a, b, c, d]),
+            true => {
+                let header = vnet::emit(packet);
+                rustix::io::writev(&self.end, &[IoSlice::new(&header), a, b, c, d])
+            }
+        });
+        match done {
             Ok(_) => Ok(()),
             Err(errno) => Err(DeviceError::from_tun(errno)),
         }
@@ -156,7 +201,7 @@ impl Tun {
         match event {
             LinkEvent::Up => self.up = true,
             LinkEvent::Down => self.up = false,
-            LinkEvent::MtuChanged(mtu) => self.link = Link::plain(mtu),
+            LinkEvent::MtuChanged(mtu) => self.link = link(mtu, self.link.checksum_offload),
             // Moved to another namespace it looks deleted from here; our end still works then.
             LinkEvent::Deleted if identity_of(&self.end).is_ok() => {
                 self.monitor = None;
@@ -321,16 +366,45 @@ fn step_error(plan: &Plan, step: &Step, errno: Errno) -> LinkError {
     }
 }
 
-/// Makes our end non-blocking and switches segmentation offload off: the mask belongs to the interface and would
-/// survive from whoever had it before.
-fn prepare(end: &End) -> Result<(), LinkError> {
+/// Makes our end non-blocking and sets what the kernel may hand us. Are there offload headers?
+fn prepare(end: &End) -> Result<bool, LinkError> {
     rustix::io::ioctl_fionbio(end, true).map_err(LinkError::system("making the device non-blocking"))?;
-    // SAFETY: TUNSETOFFLOAD takes its argument by value and touches none of our memory.
-    let done = unsafe {
-        const OPERATION: rustix::ioctl::Opcode = libc::TUNSETOFFLOAD as rustix::ioctl::Opcode;
-        rustix::ioctl::ioctl(end, rustix::ioctl::IntegerSetter::<OPERATION>::new_usize(0))
+    let (_, flags) = identity_of(end).map_err(LinkError::system("asking the device for its flags"))?;
+    let framed = flags & libc::IFF_VNET_HDR != 0;
+    match framed {
+        true => offload::switch_on(end).map_err(LinkError::system("switching offload on"))?,
+        // Also for a plain end: the mask would survive from whoever had the interface before.
+        false => offload::switch_off(end).map_err(LinkError::system("switching offload off"))?,
+    }
+    Ok(framed)
+}
+
+/// Opens our end as `offload` says. Gives the reason when it is to be without although it was wished for.
+fn open_end(
+    name: &str,
+    offload: Offload,
+    kernel: &mut Kernel,
+) -> Result<(End, Option<&'static str>), LinkError> {
+    let why = match offload {
+        Offload::Off => None,
+        Offload::Auto | Offload::On => match offload::open(name) {
+            Ok(fd) => return Ok((End::Fd(fd), None)),
+            Err(Refusal::Failed(error)) => return Err(open_error(error, name, kernel)),
+            Err(Refusal::Unable(why)) if offload == Offload::On => return Err(LinkError::NoOffload { why }),
+            Err(Refusal::Unable(why)) => Some(why),
+        },
     };
-    done.map_err(LinkError::system("switching offload off"))
+    let iface = tun_tap::Iface::without_packet_info(name, tun_tap::Mode::Tun)
+        .map_err(|error| open_error(error, name, kernel))?;
+    Ok((End::Plain(iface), why))
+}
+
+/// What the interface can do.
+fn link(mtu: u32, offload: bool) -> Link {
+    match offload {
+        true => Link { mtu, max_packet: MOST, checksum_offload: true },
+        false => Link::plain(mtu),
+    }
 }
 
 /// Is the interface in the network namespace of this thread? Thought so where that must not be asked (`EPERM`).
@@ -346,10 +420,6 @@ fn is_here(end: &End) -> bool {
         (Ok(theirs), Ok(ours)) => (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino),
         _ => true,
     }
-}
-
-fn flags_of(end: &End) -> Result<i32, LinkError> {
-    identity_of(end).map(|(_, flags)| flags).map_err(LinkError::system("asking the device for its flags"))
 }
 
 /// Name and flags of the interface that the descriptor is attached to. `EBADFD` when it is gone.

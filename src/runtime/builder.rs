@@ -3,7 +3,7 @@
 use super::Stack;
 use crate::base::{Cidr, Config, Instant};
 use crate::host::{Host, Link};
-use crate::link::{Device, Setup};
+use crate::link::{Device, Offload, Setup};
 use crate::trace::Sink;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,6 +30,7 @@ pub struct Builder {
     trace: Option<Box<dyn Sink>>,
     source: Source,
     mtu: Option<u32>,
+    offload: Option<Offload>,
 }
 
 impl Builder {
@@ -44,6 +45,7 @@ impl Builder {
             trace: None,
             source: Source::None,
             mtu: None,
+            offload: None,
         }
     }
 
@@ -109,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Segmentation offload of an interface that [`tun`](Builder::tun) opens. By itself there is some where the kernel
+    /// has it, except with a [`trace`](Builder::trace): its readers see packets of wire size.
+    pub fn offload(mut self, offload: Offload) -> Builder {
+        self.offload = Some(offload);
+        self
+    }
+
     /// Starts the stack.
     ///
     /// # Errors
@@ -125,6 +134,8 @@ impl Builder {
             Source::Tun(name) => {
                 let mut setup = Setup::new(self.addresses.iter().copied()).named(&name);
                 setup.mtu = self.mtu.unwrap_or(setup.mtu);
+                let by_itself = if self.trace.is_some() { Offload::Off } else { Offload::Auto };
+                setup.offload = self.offload.unwrap_or(by_itself);
                 Some(Device::tun(&setup).map_err(io::Error::other)?)
             }
         };

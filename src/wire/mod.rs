@@ -9,6 +9,7 @@ pub mod packet;
 pub mod seq;
 pub mod tcp;
 pub mod udp;
+pub mod vnet;
 
 use crate::trace::Drop;
 

@@ -4,6 +4,7 @@
 
 pub mod checker;
 pub mod exchange;
+pub mod offload;
 pub mod packet;
 pub mod pair;
 pub mod ranges;

@@ -8,10 +8,11 @@ mod link;
 mod messages;
 mod names;
 mod netns;
+mod offload;
 mod stack;
 
 fn main() -> std::process::ExitCode {
     let tests: Vec<harness::Test> =
-        [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS, stack::TESTS].concat();
+        [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS, offload::TESTS, stack::TESTS].concat();
     harness::main(&tests)
 }

@@ -3,11 +3,13 @@
 use crate::harness::{Test, private, skip, test};
 use crate::relay;
 use crate::world::{
-    FAMILIES, Program, eventually, feed, host, library, pattern, run, run_with, same, serve, succeeded,
-    tunstack,
+    FAMILIES, Program, eventually, feed, host, library, on_both_devices, on_device, pattern, run, run_with,
+    same, serve, succeeded, tunstack,
 };
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
+use tunstack::link::Offload;
+use tunstack::runtime::Stack;
 
 pub const TESTS: &[Test] = &[
     test("programs::curl_gets_pages", curl_gets_pages),
@@ -85,13 +87,13 @@ fn curl_gets_a_long_file() {
     std::fs::create_dir(&folder).expect("room");
     let data = pattern(10_000_000);
     std::fs::write(folder.join("file"), &data).expect("room");
-    let server = serve(&format!("http --root {}", folder.display()));
-    for ends in FAMILIES {
-        let got = run_with("curl", &format!("{CURL} http://{}/file", ends.host()), b"");
-        same(&got.stdout, &data, "the file");
-    }
+    on_both_devices(&format!("http --root {}", folder.display()), || {
+        for ends in FAMILIES {
+            let got = run_with("curl", &format!("{CURL} http://{}/file", ends.host()), b"");
+            same(&got.stdout, &data, "the file");
+        }
+    });
     std::fs::remove_dir_all(&folder).expect("ours");
-    server.end();
 }
 
 fn we_get_from_a_python_server() {
@@ -216,20 +218,28 @@ fn iperf3(bind: &str, words: &str) -> String {
 
 /// An iperf3 server behind the stack: its sockets are the kernel's, the connection is ours.
 fn iperf3_towards_the_stack() {
-    let stack = library();
-    relay::inward(&stack, 5201);
-    for ends in FAMILIES {
-        for direction in ["", "--reverse", "--bidir", "--parallel 4"] {
-            iperf3("--bind 127.0.0.1", &format!("--client {} --bytes 16M {direction}", ends.stack));
+    private();
+    for offload in [Offload::On, Offload::Off] {
+        let stack = on_device(offload);
+        relay::inward(&stack, 5201);
+        for ends in FAMILIES {
+            for direction in ["", "--reverse", "--bidir", "--parallel 4"] {
+                iperf3("--bind 127.0.0.1", &format!("--client {} --bytes 16M {direction}", ends.stack));
+            }
         }
     }
 }
 
 fn iperf3_from_the_stack() {
-    let stack = library();
+    private();
+    iperf3_from(&on_device(Offload::On), 5301);
+    iperf3_from(&on_device(Offload::Off), 5311);
+}
+
+fn iperf3_from(stack: &Stack, first_port: u16) {
     for (index, ends) in FAMILIES.into_iter().enumerate() {
-        let port = 5301 + index as u16;
-        relay::outward(&stack, port, ends.kernel_at(5201));
+        let port = first_port + index as u16;
+        relay::outward(stack, port, ends.kernel_at(5201));
         for direction in ["", "--reverse"] {
             iperf3("", &format!("--client 127.0.0.1 --port {port} --bytes 16M {direction}"));
         }

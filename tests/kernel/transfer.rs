@@ -2,8 +2,8 @@
 
 use crate::harness::{Test, private, test};
 use crate::world::{
-    Ends, FAMILIES, Program, accept, connect, datagrams, eventually, feed, host, listener, pattern, read_all,
-    same, serve, tunstack,
+    Ends, FAMILIES, Program, accept, connect, datagrams, eventually, feed, host, listener, on_both_devices,
+    pattern, read_all, same, tunstack,
 };
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,6 +11,7 @@ use std::process::Output;
 
 pub const TESTS: &[Test] = &[
     test("transfer::echoed", echoed),
+    test("transfer::echoed_64_mib", echoed_64_mib),
     test("transfer::discarded", discarded),
     test("transfer::characters_without_end", characters_without_end),
     test("transfer::sent_by_the_stack", sent_by_the_stack),
@@ -36,29 +37,42 @@ fn exchange(stream: &TcpStream, data: &[u8]) -> Vec<u8> {
 }
 
 fn echoed() {
-    let server = serve("echo");
     let data = pattern(8 * MIB);
-    for ends in FAMILIES {
-        same(&exchange(&connect(ends.at(7)), &data), &data, "echo");
-    }
-    server.end();
+    on_both_devices("echo", || {
+        for ends in FAMILIES {
+            same(&exchange(&connect(ends.at(7)), &data), &data, "echo");
+        }
+    });
+}
+
+/// Enough to go round every buffer many times.
+fn echoed_64_mib() {
+    let data = pattern(64 * MIB);
+    on_both_devices("echo", || {
+        for ends in FAMILIES {
+            same(&exchange(&connect(ends.at(7)), &data), &data, "echo");
+        }
+    });
 }
 
 fn discarded() {
-    let server = serve("discard");
     let data = pattern(16 * MIB);
-    for ends in FAMILIES {
-        // Its end says that it took everything.
-        assert_eq!(exchange(&connect(ends.at(9)), &data).len(), 0);
-    }
-    server.end();
+    on_both_devices("discard", || {
+        for ends in FAMILIES {
+            // Its end says that it took everything.
+            assert_eq!(exchange(&connect(ends.at(9)), &data).len(), 0);
+        }
+    });
 }
 
 fn characters_without_end() {
-    let server = serve("chargen");
+    on_both_devices("chargen", || characters(16 * MIB));
+}
+
+fn characters(count: usize) {
     for ends in FAMILIES {
         let mut stream = connect(ends.at(19));
-        let mut text = vec![0; 16 * MIB];
+        let mut text = vec![0; count];
         stream.read_exact(&mut text).expect("no end");
         // RFC 864: lines of 72 characters, each begins one further in the ring of 95.
         for (number, line) in text.chunks_exact(74).enumerate() {
@@ -67,7 +81,6 @@ fn characters_without_end() {
         }
         drop(stream);
     }
-    server.end();
 }
 
 fn words_of(output: &Output) -> String {
@@ -225,31 +238,32 @@ fn echo_of_datagrams(ends: Ends, sizes: &[usize]) {
 
 /// Whole, in fragments, empty, and the largest that there are.
 fn datagrams_of_all_sizes() {
-    let server = serve("echo daytime");
-    for ends in FAMILIES {
-        echo_of_datagrams(ends, &[0, 1, 512, 1452, 1453, 1472, 1473, 4000, 20_000, 65_507]);
-        let time = datagrams(ends.at(13));
-        time.send(b"").expect("sent");
-        let mut text = [0; 128];
-        let len = time.recv(&mut text).expect("answered");
-        assert!(text[..len].ends_with(b"\r\n"), "{:?}", &text[..len]);
-    }
-    server.end();
+    on_both_devices("echo daytime", || {
+        for ends in FAMILIES {
+            echo_of_datagrams(ends, &[0, 1, 512, 1452, 1453, 1472, 1473, 4000, 20_000, 65_507]);
+            let time = datagrams(ends.at(13));
+            time.send(b"").expect("sent");
+            let mut text = [0; 128];
+            let len = time.recv(&mut text).expect("answered");
+            assert!(text[..len].ends_with(b"\r\n"), "{:?}", &text[..len]);
+        }
+    });
 }
 
-fn through(server: Program, sizes: &[usize]) {
+fn through(words: &str, sizes: &[usize]) {
     let data = pattern(2 * MIB);
-    for ends in FAMILIES {
-        same(&exchange(&connect(ends.at(7)), &data), &data, "echo");
-        echo_of_datagrams(ends, sizes);
-    }
-    server.end();
+    on_both_devices(words, || {
+        for ends in FAMILIES {
+            same(&exchange(&connect(ends.at(7)), &data), &data, "echo");
+            echo_of_datagrams(ends, sizes);
+        }
+    });
 }
 
 fn small_mtu() {
-    through(serve("echo --mtu 1280"), &[1232, 1233, 1252, 1253, 9000]);
+    through("echo --mtu 1280", &[1232, 1233, 1252, 1253, 9000]);
 }
 
 fn large_mtu() {
-    through(serve("echo --mtu 65535"), &[9000, 65_487, 65_507]);
+    through("echo --mtu 65535", &[9000, 65_487, 65_507]);
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tunstack::link::Offload;
 use tunstack::runtime::Stack;
 
 /// Longest time that any single thing may take on a busy machine.
@@ -28,6 +29,9 @@ const V6: Ends = Ends {
 };
 /// Both families; every test goes through both.
 pub const FAMILIES: [Ends; 2] = [V4, V6];
+
+/// Both devices, as the command line names them; whatever moves much data goes through both.
+pub const DEVICES: [&str; 2] = ["--offload on", "--offload off"];
 
 impl Ends {
     pub fn at(&self, port: u16) -> SocketAddr {
@@ -154,10 +158,26 @@ pub fn serve(words: &str) -> Program {
     Program::start(&format!("serve --tun tun0 {words}"), "serving")
 }
 
+/// Runs the test with `tunstack serve` on each device, in a fresh namespace.
+pub fn on_both_devices(words: &str, test: impl Fn()) {
+    private();
+    for device in DEVICES {
+        let server = Program::beside(&format!("serve --tun tun0 {words} {device}"), "serving");
+        test();
+        server.end();
+    }
+}
+
 /// The stack in this process, in a fresh namespace.
 pub fn library() -> Stack {
     private();
+    on_device(Offload::Auto)
+}
+
+/// The stack in this process and namespace.
+pub fn on_device(offload: Offload) -> Stack {
     Stack::builder()
+        .offload(offload)
         .address("10.9.0.2/24".parse().expect("valid"))
         .address("fd09::2/64".parse().expect("valid"))
         .tun("tun0")

@@ -33,6 +33,16 @@ pub struct SegmentMeta {
     pub segment_size: u16,
 }
 
+impl SegmentMeta {
+    /// Wire segments that `text` octets came in.
+    pub fn segments(&self, text: usize) -> u32 {
+        match usize::from(self.segment_size) {
+            0 => 1,
+            size => text.div_ceil(size).max(1) as u32,
+        }
+    }
+}
+
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

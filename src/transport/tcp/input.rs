@@ -30,7 +30,7 @@ impl Synchronized {
         seg: &Segment<'_>,
         meta: SegmentMeta,
     ) -> Outcome {
-        self.stats.segs_in = self.stats.segs_in.wrapping_add(1);
+        self.stats.segs_in = self.stats.segs_in.wrapping_add(meta.segments(seg.payload.len()));
         if let Some(outcome) = self.check_timestamps(common, env, seg) {
             return outcome;
         }
@@ -172,7 +172,7 @@ impl Synchronized {
             }
         }
         if !seg.payload.is_empty() {
-            self.stats.data_segs_in = self.stats.data_segs_in.wrapping_add(1);
+            self.stats.data_segs_in = self.stats.data_segs_in.wrapping_add(meta.segments(seg.payload.len()));
         }
         let nxt = self.rcv.nxt();
         let text_end = seg.seq.add(seg.payload.len() as u32);

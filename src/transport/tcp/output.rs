@@ -205,8 +205,10 @@ impl Synchronized {
         let run = snd.buffer.boundary_after(offset).map_or(unsent, |at| unsent.min((at - offset) as u32));
         let allowed = run.min(window).min(snd.cwnd_room());
         if allowed >= mss {
-            // The urgent pointer is relative to each segment: no super-segments before it (RFC 9293 §3.8.5).
-            let single = snd.urgent.is_some() || limits.max_payload < 2 * mss;
+            // The urgent pointer is relative to each segment: no super-segments before it (RFC 9293 §3.8.5). Nor without DF:
+            // whoever cuts them would use identifications that we use too (RFC 6864 §4.2).
+            let single =
+                snd.urgent.is_some() || !common.settings.discover_mtu || limits.max_payload < 2 * mss;
             let most = if single { mss } else { limits.max_payload.min(65_535 - 120) };
             let mut len = allowed.min(most) / mss * mss;
             let tail = run - len;

@@ -5,6 +5,7 @@ mod invariants;
 mod scenario;
 
 use super::checker::Checker;
+use super::offload;
 use super::packet::{Packet, SYN};
 use super::text::{self, Isns};
 use super::wire::Wire;
@@ -39,7 +40,11 @@ impl Pair {
         let views = [Views::default(), Views::default()];
         let hosts = [0, 1].map(|end| {
             let mut host = Host::new(scenario.configs[end].clone(), [scenario.seed as u8 ^ end as u8; 16]);
-            host.set_link(Instant::ZERO, Link::plain(scenario.mtu));
+            let link = match scenario.offload[end] {
+                true => Link { mtu: scenario.mtu, max_packet: 65_535, checksum_offload: true },
+                false => Link::plain(scenario.mtu),
+            };
+            host.set_link(Instant::ZERO, link);
             let cidr = Cidr::new(addresses[end], if scenario.v6 { 64 } else { 24 }).expect("legal");
             host.add_address(cidr).expect("legal");
             cidr.broadcast().into_iter().for_each(|b| checkers[end].add_broadcast(b.into()));
@@ -106,10 +111,20 @@ impl Pair {
         assert!(self.steps < 20_000_000, "no end of steps: {}", self.describe());
         self.now = self.now.max(at);
         let now = self.now;
+        let mut arrived = [Vec::new(), Vec::new()];
         for flying in self.wire.take(now) {
             self.tell(1 - flying.to, &flying.bytes, "arrives");
             self.checkers[flying.to].arrived(&flying.bytes);
-            self.hosts[flying.to].receive(now, &flying.bytes, RxMeta::default());
+            arrived[flying.to].push(flying.bytes);
+        }
+        for (end, packets) in arrived.into_iter().enumerate() {
+            let host = &mut self.hosts[end];
+            match host.link().checksum_offload {
+                true => {
+                    offload::glue(packets).iter().for_each(|(bytes, meta)| host.receive(now, bytes, *meta))
+                }
+                false => packets.iter().for_each(|bytes| host.receive(now, bytes, RxMeta::default())),
+            }
         }
         for end in [0, 1] {
             if self.hosts[end].next_timeout().is_some_and(|deadline| deadline <= now) {
@@ -137,12 +152,14 @@ impl Pair {
     fn drain(&mut self, end: usize) {
         loop {
             while let Some(packet) = self.hosts[end].transmit(self.now) {
-                let bytes = packet.to_vec();
-                self.tell(end, &bytes, "leaves");
-                if let Err(fault) = self.checkers[end].sent(self.now, &bytes) {
-                    panic!("host {end} at {:?}: {fault}", self.now);
+                let pieces = offload::cut(packet.to_vec(), packet.meta);
+                for bytes in pieces.unwrap_or_else(|why| panic!("host {end} at {:?}: {why}", self.now)) {
+                    self.tell(end, &bytes, "leaves");
+                    if let Err(fault) = self.checkers[end].sent(self.now, &bytes) {
+                        panic!("host {end} at {:?}: {fault}", self.now);
+                    }
+                    self.wire.put(self.now, end, &bytes);
                 }
-                self.wire.put(self.now, end, &bytes);
             }
             let Some(event) = self.hosts[end].poll_event() else { break };
             self.checkers[end].acted();

@@ -18,6 +18,8 @@ pub struct Scenario {
     pub simultaneous: bool,
     /// The fault lasts longer than the user timeout: an error is the right end.
     pub hopeless: bool,
+    /// Which ends have a device with segmentation offload.
+    pub offload: [bool; 2],
     /// Print every packet.
     pub verbose: bool,
 }
@@ -56,6 +58,7 @@ impl Scenario {
             plans,
             simultaneous: rng.chance(0.08),
             hopeless,
+            offload: [0, 1].map(|_| rng.chance(0.4)),
             verbose: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Receiving: acknowledgments, SACK, windows, urgent data.
 
-use super::ms;
 use super::script::{PeerSyn, Script};
+use super::{Sent, ms};
 use crate::base::{Duration, Errno, MsgFlags, Readiness};
 
 fn text(len: usize) -> String {
@@ -26,6 +26,28 @@ fn a_batch_of_segments_gets_one_ack() {
         x.peer(".", 1 + i * 1000, 1, &text(1000));
     }
     x.expect(&[". 1:1(0) ack 10001"]);
+}
+
+/// conformance: 9293-SHLD-19
+#[test]
+fn a_super_segment_counts_as_what_it_was_cut_from() {
+    let mut x = Script::new(PeerSyn::PLAIN).established();
+    let train =
+        |x: &Script, seq, octets| Sent { segment_size: 1000, ..x.segment(".", seq, 1, &text(octets)) };
+    let first = train(&x, 1, 10_000);
+    x.inject(&first);
+    x.expect(&[". 1:1(0) ack 10001"]);
+    assert_eq!(x.end.conn().info(x.now).data_segs_in, 10);
+    // No more than two full segments are ever owed an acknowledgment, however large the pieces that came before.
+    x.peer(".", 10_001, 1, &text(1000));
+    x.expect(&[]);
+    x.peer(".", 11_001, 1, &text(1000));
+    x.expect(&[". 1:1(0) ack 12001"]);
+    let short = train(&x, 12_001, 1500);
+    x.inject(&short);
+    x.expect(&[]);
+    x.after(ms(40), &[". 1:1(0) ack 13501"]);
+    assert_eq!(x.end.conn().info(x.now).data_segs_in, 14);
 }
 
 /// conformance: 9293-3.10.7.4-text-piggyback
