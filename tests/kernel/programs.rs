@@ -9,7 +9,6 @@ use crate::world::{
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use tunstack::link::Offload;
-use tunstack::runtime::Stack;
 
 pub const TESTS: &[Test] = &[
     test("programs::curl_gets_pages", curl_gets_pages),
@@ -21,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("programs::ncat_datagrams", ncat_datagrams),
     test("programs::iperf3_towards_the_stack", iperf3_towards_the_stack),
     test("programs::iperf3_from_the_stack", iperf3_from_the_stack),
+    test("programs::iperf3_from_the_stack_plain", iperf3_from_the_stack_plain),
     test("programs::iperf3_datagrams", iperf3_datagrams),
 ];
 
@@ -231,15 +231,19 @@ fn iperf3_towards_the_stack() {
 }
 
 fn iperf3_from_the_stack() {
-    private();
-    iperf3_from(&on_device(Offload::On), 5301);
-    iperf3_from(&on_device(Offload::Off), 5311);
+    iperf3_from(Offload::On);
 }
 
-fn iperf3_from(stack: &Stack, first_port: u16) {
+fn iperf3_from_the_stack_plain() {
+    iperf3_from(Offload::Off);
+}
+
+fn iperf3_from(offload: Offload) {
+    private();
+    let stack = on_device(offload);
     for (index, ends) in FAMILIES.into_iter().enumerate() {
-        let port = first_port + index as u16;
-        relay::outward(stack, port, ends.kernel_at(5201));
+        let port = 5301 + index as u16;
+        relay::outward(&stack, port, ends.kernel_at(5201));
         for direction in ["", "--reverse"] {
             iperf3("", &format!("--client 127.0.0.1 --port {port} --bytes 16M {direction}"));
         }
