@@ -12,7 +12,7 @@ use super::signals;
 use crate::base::{Cidr, Duration, Instant};
 use crate::link::impair::{Impairment, Stats};
 use crate::link::netns::Namespace;
-use crate::link::{Device, LinkError, Setup, check_name, exists};
+use crate::link::{Device, LinkError, Offload, Setup, check_name, exists};
 use join::{ENDS, Gone, Join, Traffic};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -183,7 +183,9 @@ fn setup(options: &cli::Wire, end: usize) -> Outcome<Setup> {
         0 => (&options.a, &options.a_addr, &options.a_route, "--a-addr"),
         _ => (&options.b, &options.b_addr, &options.b_route, "--b-addr"),
     };
-    let mut setup = Setup { queue: options.txqueuelen.unwrap_or(QUEUE), ..Setup::new([]) };
+    // What is lost or late are packets as a wire carries them.
+    let queue = options.txqueuelen.unwrap_or(QUEUE);
+    let mut setup = Setup { queue, offload: Offload::Off, ..Setup::new([]) };
     setup.mtu = options.mtu.unwrap_or(setup.mtu);
     setup.routes.clone_from(routes);
     setup.kernel.clone_from(addresses);
