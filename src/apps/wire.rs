@@ -362,9 +362,15 @@ impl Told {
     }
 
     /// The same for other changes.
-    fn changes(&self) -> [(&'static str, u64); 3] {
-        let Stats { duplicated, reordered, corrupted, .. } = self.stats;
-        [("duplicated", duplicated), ("reordered", reordered), ("corrupted", corrupted)]
+    fn changes(&self) -> [(&'static str, u64); 5] {
+        let Stats { duplicated, reordered, corrupted, marked, resent, .. } = self.stats;
+        [
+            ("duplicated", duplicated),
+            ("reordered", reordered),
+            ("corrupted", corrupted),
+            ("marked", marked),
+            ("retransmissions", resent),
+        ]
     }
 
     fn mean_late(&self) -> Duration {

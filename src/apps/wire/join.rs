@@ -50,7 +50,9 @@ pub struct Gone(pub usize);
 impl Join {
     /// Joins `a` and `b`; "up" in `impairment` is from A to B.
     pub fn new(a: Device, b: Device, impairment: &Impairment, seed: u64) -> Join {
-        let (up, down) = impairment.stages(seed);
+        let (mut up, mut down) = impairment.stages(seed);
+        up.count_resent();
+        down.count_resent();
         Join {
             ends: [a, b],
             stages: [up, down],

@@ -69,6 +69,7 @@ fn what_happened_is_told_with_its_causes() {
         told.json(),
         "{\"packets\": 10, \"octets\": 1000, \"delivered\": 7, \"delivered_octets\": 700, \"losses\": \
          {\"chance\": 2, \"queue\": 1, \"script\": 0, \"blackout\": 0, \"mtu\": 0, \"refused\": 0, \"kernel\": 0}, \
-         \"duplicated\": 0, \"reordered\": 3, \"corrupted\": 0, \"late_us\": 10, \"latest_us\": 40}"
+         \"duplicated\": 0, \"reordered\": 3, \"corrupted\": 0, \"marked\": 0, \"retransmissions\": 0, \
+         \"late_us\": 10, \"latest_us\": 40}"
     );
 }

@@ -7,6 +7,7 @@
 //!
 //! Deliberately left out: fragmentation by a router. A packet above the path MTU is dropped, whatever its DF bit says.
 
+mod ecn;
 mod fault;
 mod stage;
 mod text;
@@ -71,6 +72,9 @@ pub struct Conditions {
     pub rate: Option<u64>,
     /// What waits for a line with a rate at most; [`QUEUE`] packets when not given.
     pub queue: Option<QueueLimit>,
+    /// Packets that find so much waiting for the line are marked Congestion Experienced, if their transport understands
+    /// that (RFC 3168).
+    pub mark: Option<QueueLimit>,
     /// Larger packets do not pass.
     pub mtu: Option<PathMtu>,
     /// Times in which nothing passes.

@@ -1,8 +1,8 @@
 //! One direction of a bad link: packets go in, and come out late, twice, damaged, in another order, or not at all.
 
-use super::fault::Looks;
-use super::too_big;
-use super::{Action, Conditions, Hold, PathMtu, QUEUE, QueueLimit};
+use super::fault::Watcher;
+use super::{Action, Conditions, Hold, Kind, PathMtu, QUEUE, QueueLimit};
+use super::{ecn, too_big};
 use crate::base::{Duration, Instant, Rng};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +34,10 @@ pub struct Stats {
     pub reordered: u64,
     /// Packets in which a bit was flipped.
     pub corrupted: u64,
+    /// Packets that were marked Congestion Experienced.
+    pub marked: u64,
+    /// Retransmissions that went in, when they are counted ([`Impair::count_resent`]).
+    pub resent: u64,
 }
 
 /// Place of a packet under way: when it is due, and its number among those due at the same time.
@@ -46,6 +50,8 @@ pub struct Impair {
     rng: Rng,
     /// How many packets each scripted fault has counted.
     seen: Vec<u32>,
+    watcher: Watcher,
+    count_resent: bool,
     in_burst: bool,
     /// When the line has sent everything that was given to it.
     line_free: Instant,
@@ -85,6 +91,8 @@ impl Impair {
             seen: vec![0; conditions.faults.len()],
             conditions,
             rng,
+            watcher: Watcher::default(),
+            count_resent: false,
             in_burst: false,
             line_free: Instant::ZERO,
             waiting: VecDeque::new(),
@@ -107,6 +115,11 @@ impl Impair {
     pub fn set_conditions(&mut self, conditions: Conditions) {
         self.seen = vec![0; conditions.faults.len()];
         self.conditions = conditions;
+    }
+
+    /// Counts from now on the TCP segments with payload that was sent before.
+    pub fn count_resent(&mut self) {
+        self.count_resent = true;
     }
 
     /// What happened so far.
@@ -171,10 +184,11 @@ impl Impair {
     /// Counts the packet for every scripted fault and tells what is to be done.
     fn script(&mut self, packet: &[u8]) -> Orders {
         let mut orders = Orders::default();
-        if self.conditions.faults.is_empty() {
+        if self.conditions.faults.is_empty() && !self.count_resent {
             return orders;
         }
-        let looks = Looks::of(packet);
+        let looks = self.watcher.look(packet);
+        self.stats.resent += u64::from(self.count_resent && looks.is(Kind::Again));
         for (fault, seen) in self.conditions.faults.iter().zip(&mut self.seen) {
             if !looks.is(fault.kind) {
                 continue;
@@ -216,7 +230,7 @@ impl Impair {
     }
 
     /// Puts a packet that survived on its way.
-    fn launch(&mut self, now: Instant, packet: Vec<u8>, extra: Duration) {
+    fn launch(&mut self, now: Instant, mut packet: Vec<u8>, extra: Duration) {
         let Some(sent) = self.send_over_line(now, packet.len()) else {
             self.stats.queue_full += 1;
             return;
@@ -224,6 +238,9 @@ impl Impair {
         if self.under_way_octets + packet.len() > UNDER_WAY {
             self.stats.queue_full += 1;
             return;
+        }
+        if self.is_congested(packet.len()) && ecn::mark(&mut packet) {
+            self.stats.marked += 1;
         }
         let due = sent + self.travel_time();
         if !extra.is_zero() {
@@ -277,6 +294,15 @@ impl Impair {
         self.waiting.push_back((self.line_free, octets));
         self.waiting_octets += octets as u64;
         Some(self.line_free)
+    }
+
+    /// Does the packet of so many octets that was just given to the line find more before it than it passes unmarked?
+    fn is_congested(&self, octets: usize) -> bool {
+        match self.conditions.mark {
+            None => false,
+            Some(QueueLimit::Packets(limit)) => self.waiting.len() > limit as usize,
+            Some(QueueLimit::Octets(limit)) => self.waiting_octets - octets as u64 >= limit,
+        }
     }
 
     /// The delay with this packet's share of the jitter.

@@ -247,6 +247,63 @@ fn scripts_hit_the_packets_they_name() {
     assert_eq!(stage.stats().scripted, 4);
 }
 
+/// A data segment of a flow, told by its source port.
+fn segment(port: u16, seq: u32, flags: &str, payload: usize) -> Vec<u8> {
+    let mut builder = PacketBuilder::ipv4([10, 9, 0, 2], [10, 9, 0, 1], 64).tcp(port, 2, seq, 4);
+    if flags == "S" {
+        builder = builder.syn();
+    }
+    let mut packet = Vec::new();
+    builder.ack(5).write(&mut packet, &vec![0; payload]).expect("fits");
+    packet
+}
+
+#[test]
+fn retransmissions_are_known_by_their_sequence_numbers() {
+    let mut stage = stage("drop=again:2");
+    stage.count_resent();
+    let mut passes = |packet: Vec<u8>| {
+        assert_eq!(stage.push(at(0), packet), None);
+        (!drain(&mut stage).is_empty(), stage.stats().resent)
+    };
+    let near_the_end = u32::MAX - 99;
+    assert_eq!(passes(segment(1, near_the_end, "", 100)), (true, 0));
+    assert_eq!(passes(segment(1, 0, "", 100)), (true, 0), "the numbers go round");
+    assert_eq!(passes(segment(1, 100, "", 0)), (true, 0), "an ACK");
+    assert_eq!(passes(segment(2, 0, "", 100)), (true, 0), "another flow");
+    assert_eq!(passes(segment(1, 0, "", 100)), (true, 1), "the first one");
+    assert_eq!(
+        passes(segment(1, near_the_end, "", 200)),
+        (false, 2),
+        "the second one, also with new data behind it"
+    );
+    assert_eq!(passes(segment(1, 0, "", 100)), (true, 3));
+    assert_eq!(passes(segment(1, 100, "", 100)), (true, 3));
+    assert_eq!(passes(segment(1, 50, "S", 0)), (true, 3), "a new connection");
+    assert_eq!(passes(segment(1, 51, "", 10)), (true, 3));
+}
+
+#[test]
+fn a_long_queue_marks_what_can_be_marked() {
+    let ect = |number: u8| {
+        let mut packet = tcp(".", &[number; 60]);
+        packet[1] = 2;
+        packet
+    };
+    for (text, first) in [("rate=1mbit,mark=3", 3), ("rate=1mbit,mark=300b", 3), ("rate=1mbit,mark=301b", 4)]
+    {
+        let mut stage = stage(text);
+        for number in 0..6 {
+            assert_eq!(stage.push(at(0), ect(number)), None);
+        }
+        assert_eq!(stage.push(at(0), tcp(".", &[6; 60])), None);
+        let out: Vec<u8> = std::iter::from_fn(|| stage.pop(at(100))).map(|packet| packet[1] & 3).collect();
+        let expected: Vec<u8> = (0..6).map(|number| if number < first { 2 } else { 3 }).chain([0]).collect();
+        assert_eq!(out, expected, "{text}");
+        assert_eq!(stage.stats().marked, 6 - first, "{text}");
+    }
+}
+
 #[test]
 fn kinds_cover_datagrams_and_messages() {
     let mut udp = Vec::new();
@@ -335,7 +392,7 @@ fn text_is_read_back_to_the_same() {
         "",
         "loss=10%,delay=20ms",
         "loss=0.05%,burst=1%/25%,dup=1%,reorder=2%/3,corrupt=0.1%,delay=20ms,jitter=1500us,rate=10mbit,queue=100,mtu=1400,blackout=5s+2s,blackout=9s+1ms",
-        "reorder=2%/5ms,rate=1500kbit,queue=64kib,mtu=576/silent",
+        "reorder=2%/5ms,rate=1500kbit,queue=64kib,mark=20,mtu=576/silent",
         "up:loss=5%,down:delay=1s",
         "drop=syn-ack:1,up:drop=data:3,up:dup=ack:2-4,up:delay=fin:1:200ms,up:corrupt=udp:3-",
     ] {
@@ -376,6 +433,7 @@ fn a_bad_text_says_what_is_wrong() {
         ("rate=0bit", "rate=0bit", "bits per second"),
         ("queue=0", "queue=0", "packets or octets"),
         ("queue=many", "queue=many", "packets or octets"),
+        ("mark=0", "mark=0", "packets or octets"),
         ("mtu=67", "mtu=67", "68 to 65535"),
         ("mtu=1400/loud", "mtu=1400/loud", "black hole"),
         ("burst=1%", "burst=1%", "like 1%/25%"),

@@ -12,7 +12,7 @@ use core::str::FromStr;
 
 /// Every item, as the message about an unknown one lists them.
 const ITEMS: &str = "loss=1%, burst=1%/25%, dup=1%, reorder=2%/3, corrupt=0.1%, delay=20ms, jitter=2ms, rate=10mbit, \
-                     queue=100, mtu=1400, blackout=5s+2s, drop=syn-ack:1, dup=ack:2, delay=fin:1:200ms, corrupt=data:3";
+                     queue=100, mark=20, mtu=1400, blackout=5s+2s, drop=syn-ack:1, dup=ack:2, delay=fin:1:200ms, corrupt=data:3";
 
 /// A text that is no impairment, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,7 @@ impl Conditions {
             "jitter" => self.jitter = time(value)?,
             "rate" => self.rate = Some(rate(value)?),
             "queue" => self.queue = Some(queue(value)?),
+            "mark" => self.mark = Some(queue(value)?),
             "mtu" => self.mtu = Some(path_mtu(value)?),
             "blackout" => {
                 let (from, length) = value.split_once('+').ok_or(Problem::Blackout)?;
@@ -139,6 +140,7 @@ impl Conditions {
             ("jitter", time(self.jitter)),
             ("rate", one(self.rate.map(show_rate))),
             ("queue", one(self.queue.map(show_queue))),
+            ("mark", one(self.mark.map(show_queue))),
             (
                 "mtu",
                 one(self.mtu.map(|mtu| format!("{}{}", mtu.octets, if mtu.told { "" } else { "/silent" }))),
