@@ -37,8 +37,8 @@ pub fn run(options: &cli::Demo) -> Outcome {
         Ok(None) => Ok(()),
         Ok(Some((privilege, running))) => show(options, privilege, running),
         Err(failure) if failure.lacks_rights() && options.client.is_empty() && !options.shell => {
-            eprintln!("tunstack: {failure}");
-            eprintln!("tunstack: so here are two simulated hosts instead, as with --sim");
+            errln!("tunstack: {failure}");
+            errln!("tunstack: so here are two simulated hosts instead, as with --sim");
             simulate(options)
         }
         Err(failure) => Err(failure),
@@ -102,7 +102,7 @@ fn introduce(options: &cli::Demo, privilege: Privilege, running: &Running) {
 /// Prints a line where the ladder goes: standard output, or standard error while a capture has that.
 fn say(options: &cli::Demo, line: std::fmt::Arguments<'_>) {
     if device::captures_to_output(&options.device) {
-        eprintln!("{line}");
+        errln!("{line}");
     } else {
         outln!("{line}");
     }
@@ -110,7 +110,7 @@ fn say(options: &cli::Demo, line: std::fmt::Arguments<'_>) {
 
 fn hold(options: &cli::Demo, prompt: &str) {
     if options.wait {
-        eprint!("{prompt}");
+        err!("{prompt}");
         let _ = io::Write::flush(&mut io::stderr());
         let _ = io::stdin().read_line(&mut String::new());
     }

@@ -98,7 +98,49 @@ pub fn setup(options: &cli::Device) -> Outcome<Setup> {
         setup.mtu = mtu;
     }
     setup.check()?;
+    check_families(options, &setup)?;
+    check_gateways(options, &setup)?;
     Ok(setup)
+}
+
+/// Peers and gateways are of use to stack addresses of their family only.
+fn check_families(options: &cli::Device, setup: &Setup) -> Outcome {
+    let peers = options.peer.iter().map(|cidr| ("--peer", cidr.address));
+    let mut all = peers.chain(options.gateway.iter().map(|gateway| ("--gateway", *gateway)));
+    let lonely =
+        all.find(|(_, theirs)| !setup.stack.iter().any(|ours| ours.address.is_ipv4() == theirs.is_ipv4()));
+    match lonely {
+        Some((option, address)) => Err(Failure::input(format!(
+            "the stack has no address of the family of {address}: leave {option} out, or add one, like --addr {}",
+            if address.is_ipv4() { DEFAULT_V4 } else { DEFAULT_V6 }
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A gateway is another host that is reached without one.
+fn check_gateways(options: &cli::Device, setup: &Setup) -> Outcome {
+    for (at, gateway) in options.gateway.iter().enumerate() {
+        let ours = || setup.stack.iter().filter(|ours| ours.address.is_ipv4() == gateway.is_ipv4());
+        if ours().any(|ours| ours.address == *gateway) {
+            return Err(Failure::input(format!(
+                "--gateway {gateway} is the stack itself: name another host of its network"
+            )));
+        }
+        let near = setup.stack.iter().any(|ours| ours.contains(*gateway));
+        if !near && !setup.kernel.iter().any(|peer| peer.address == *gateway) {
+            let network = ours().map(|ours| format!("{}/{}", ours.network(), ours.prefix)).next();
+            return Err(Failure::input(format!(
+                "--gateway {gateway} is on no network of the stack: choose one in {}",
+                network.unwrap_or_default()
+            )));
+        }
+        if options.gateway[..at].iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
+            let family = if gateway.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(Failure::input(format!("--gateway is given twice for {family}: leave one out")));
+        }
+    }
+    Ok(())
 }
 
 /// An address alone in its prefix leaves none for the kernel's side, and from nowhere no packet comes.
@@ -177,6 +219,11 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
     let mut builder = Stack::builder().device(device);
     for cidr in &setup.stack {
         builder = builder.address(*cidr);
+    }
+    for peer in &setup.kernel {
+        if !setup.stack.iter().any(|ours| ours.contains(peer.address)) {
+            builder = builder.route(alone(peer.address), None);
+        }
     }
     for gateway in gateways(options, &setup) {
         builder = builder.gateway(gateway);
@@ -334,12 +381,16 @@ fn open_capture(path: &Path, interface: &str) -> Outcome<Shared<Capture>> {
 fn gateways(options: &cli::Device, setup: &Setup) -> Vec<IpAddr> {
     let mut gateways = options.gateway.clone();
     for cidr in &setup.kernel {
-        let reachable = setup.stack.iter().any(|ours| ours.contains(cidr.address));
-        if reachable && !gateways.iter().any(|known| known.is_ipv4() == cidr.address.is_ipv4()) {
+        if !gateways.iter().any(|known| known.is_ipv4() == cidr.address.is_ipv4()) {
             gateways.push(cidr.address);
         }
     }
     gateways
+}
+
+/// A prefix with this address alone in it.
+fn alone(address: IpAddr) -> Cidr {
+    Cidr { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
 }
 
 fn default_addresses() -> Vec<Cidr> {
@@ -430,6 +481,32 @@ mod tests {
     fn address_given_twice_is_told() {
         let twice = setup(&options(&["10.9.0.2/24", "10.9.0.2/16"], &[])).expect_err("twice");
         assert_eq!(twice.message(), "--addr 10.9.0.2 is given twice: leave one out");
+    }
+
+    #[test]
+    fn gateway_must_be_a_neighbour() {
+        let said = |gateways: &[&str]| {
+            let gateway = gateways.iter().map(|text| text.parse().expect("valid")).collect();
+            let options = cli::Device { gateway, ..options(&["10.9.0.2/24"], &["10.8.0.1/24"]) };
+            setup(&options).map_or_else(|failure| failure.to_string(), |_| "fine".to_owned())
+        };
+        assert_eq!(said(&["10.9.0.7"]), "fine");
+        assert_eq!(said(&["10.8.0.1"]), "fine");
+        assert_eq!(
+            said(&["10.77.0.1"]),
+            "--gateway 10.77.0.1 is on no network of the stack: choose one in 10.9.0.0/24"
+        );
+        assert_eq!(
+            said(&["10.9.0.2"]),
+            "--gateway 10.9.0.2 is the stack itself: name another host of its network"
+        );
+        assert_eq!(said(&["10.9.0.7", "10.9.0.8"]), "--gateway is given twice for IPv4: leave one out");
+        assert_eq!(
+            said(&["fd09::1"]),
+            "the stack has no address of the family of fd09::1: leave --gateway out, or add one, like --addr fd09::2/64"
+        );
+        let peer = setup(&options(&["fd09::2/64"], &["10.9.0.1/24"])).expect_err("no IPv4");
+        assert!(peer.message().ends_with("leave --peer out, or add one, like --addr 10.9.0.2/24"), "{peer}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn follow(client: &Client, mut url: Url, options: &cli::Get) -> Outcome {
                 url = url
                     .join(&location)
                     .map_err(|why| Failure::run(format!("the server sends us elsewhere: {why}")))?;
-                eprintln!("redirected to http://{}{}", url.authority(), url.target);
+                errln!("redirected to http://{}{}", url.authority(), url.target);
             }
         }
     }

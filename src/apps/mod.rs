@@ -9,6 +9,14 @@ macro_rules! outln {
     () => { out!("\n") };
     ($($text:tt)*) => { out!("{}\n", format_args!($($text)*)) };
 }
+/// `eprint!` likewise, but a command without readers there goes on.
+macro_rules! err {
+    ($($text:tt)*) => { $crate::apps::print_error(format_args!($($text)*)) };
+}
+/// `eprintln!` likewise.
+macro_rules! errln {
+    ($($text:tt)*) => { err!("{}\n", format_args!($($text)*)) };
+}
 
 pub mod chat;
 mod cli;
@@ -64,8 +72,14 @@ fn print(text: std::fmt::Arguments<'_>) {
     }
 }
 
+/// Writes to standard error, where there may be no reader.
+fn print_error(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
+
 fn fail(failure: &failure::Failure) -> ExitCode {
-    eprintln!("tunstack: {failure}");
+    errln!("tunstack: {failure}");
     ExitCode::from(failure.code())
 }
 

@@ -28,7 +28,7 @@ fn connect_tcp(client: &Client, options: &cli::Connect) -> Outcome {
     let port = port(client.stack(), &options.port, "tcp")?;
     let to = addresses(client.stack(), &options.host, port)?;
     let stream = connect(client.stack(), &to, options.timeout.map(Duration::from_secs))?;
-    eprintln!("connected to {}", stream.peer_addr().unwrap_or(to[0]));
+    errln!("connected to {}", stream.peer_addr().unwrap_or(to[0]));
     Keyboard::start().join_whole(&stream, print_now).doing("the connection ended")
 }
 
@@ -72,18 +72,18 @@ fn listen_tcp(stack: &Stack, options: &cli::Listen) -> Outcome {
     let port = port(stack, &options.port, "tcp")?;
     let listener =
         TcpListener::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
-    eprintln!("listening on TCP port {port}");
+    errln!("listening on TCP port {port}");
     let keyboard = Keyboard::start();
     loop {
         let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
-        eprintln!("connection from {}", shown(peer));
+        errln!("connection from {}", shown(peer));
         // The next one must not wait for what this one's peer may not want any more.
         let result = match options.keep {
             true => keyboard.join(&stream, print_now),
             false => keyboard.join_whole(&stream, print_now),
         };
         match result {
-            Err(error) if options.keep => eprintln!("the connection ended: {}", plain(&error)),
+            Err(error) if options.keep => errln!("the connection ended: {}", plain(&error)),
             Ok(()) if options.keep => {}
             result => return result.doing("the connection ended"),
         }
@@ -94,7 +94,7 @@ fn listen_udp(stack: &Stack, options: &cli::Listen) -> Outcome {
     let port = port(stack, &options.port, "udp")?;
     let socket =
         UdpSocket::bind(stack, any(false, port)).doing(format_args!("cannot listen on port {port}"))?;
-    eprintln!("listening on UDP port {port}");
+    errln!("listening on UDP port {port}");
     let socket = Arc::new(socket);
     let last: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
     let (sender, to) = (Arc::clone(&socket), Arc::clone(&last));
@@ -103,7 +103,7 @@ fn listen_udp(stack: &Stack, options: &cli::Listen) -> Outcome {
         let to = *to.lock().unwrap_or_else(PoisonError::into_inner);
         match to {
             Some(to) => drop(sender.send_to(line, to)),
-            None => eprintln!("nobody sent anything yet, so there is nobody to answer"),
+            None => errln!("nobody sent anything yet, so there is nobody to answer"),
         }
     });
     let mut buffer = vec![0; DATAGRAM];
@@ -111,7 +111,7 @@ fn listen_udp(stack: &Stack, options: &cli::Listen) -> Outcome {
         let (n, from) = socket.recv_from(&mut buffer).doing("cannot receive")?;
         let before = last.lock().unwrap_or_else(PoisonError::into_inner).replace(from);
         if before != Some(from) {
-            eprintln!("datagrams from {}", shown(from));
+            errln!("datagrams from {}", shown(from));
         }
         print_now(&buffer[..n]).doing("cannot write")?;
     }

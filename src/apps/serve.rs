@@ -10,6 +10,7 @@ use super::client::shown;
 use super::device::{self, LadderTo};
 use super::failure::{Failure, Outcome, plain};
 use super::service::{Service, chargen_pattern};
+use crate::base::Errno;
 use crate::host::Readiness;
 use crate::runtime::{PollEvent, Stack, Trigger};
 use crate::socket::{Poller, TcpListener, TcpStream};
@@ -50,12 +51,18 @@ pub fn run(options: &cli::Serve) -> Outcome {
     let addresses: Vec<String> = running.setup.stack.iter().map(|cidr| cidr.address.to_string()).collect();
     let names: Vec<String> =
         ports.iter().map(|(service, port)| format!("{} {port}", service.name())).collect();
-    eprintln!("serving {} on {} ({})", names.join(", "), addresses.join(" and "), running.interface);
+    errln!("serving {} on {} ({})", names.join(", "), addresses.join(" and "), running.interface);
     let result = server.run();
     drop(signals);
     drop(server);
+    let interface = running.interface.clone();
     let finished = running.finish();
-    result.map_err(|error| Failure::run(format!("the stack ended: {}", plain(&error))))?;
+    result.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::ENODEV.code() => {
+            Failure::run(format!("{interface} was deleted, and the stack ended with it"))
+        }
+        _ => Failure::run(format!("the stack ended: {}", plain(&error))),
+    })?;
     finished
 }
 
@@ -319,7 +326,7 @@ impl Server {
 
     fn log(&self, what: std::fmt::Arguments<'_>) {
         if self.verbose {
-            eprintln!("{what}");
+            errln!("{what}");
         }
     }
 }

@@ -57,7 +57,7 @@ fn group(client: &Client, name: &str, port: u16) -> Outcome {
     socket.set_broadcast(true).doing("cannot broadcast")?;
     let socket = Arc::new(socket);
     let to = SocketAddr::new(everybody.into(), port);
-    eprintln!("talking as {name} to everybody at {to}; end with Ctrl-D");
+    errln!("talking as {name} to everybody at {to}; end with Ctrl-D");
     let (receiver, ours) = (Arc::clone(&socket), own.clone());
     std::thread::spawn(move || {
         let mut buffer = [0; 2048];

@@ -117,9 +117,9 @@ fn open(client: &Client, to: Option<(&str, u16)>, port: u16) -> Outcome<TcpStrea
     let listener =
         TcpListener::bind(client.stack(), address).doing(format_args!("cannot listen on port {port}"))?;
     let own = client.running().address();
-    eprintln!("waiting for a connection to {}", SocketAddr::new(own, port));
+    errln!("waiting for a connection to {}", SocketAddr::new(own, port));
     let (stream, peer) = listener.accept().doing("cannot accept a connection")?;
-    eprintln!("connection from {}", shown(peer));
+    errln!("connection from {}", shown(peer));
     Ok(stream)
 }
 
@@ -137,8 +137,8 @@ impl Copied {
         let again = stack.counters().tcp_retrans_segs;
         let repeated = if again > 0 { format!(", {again} segments sent again") } else { String::new() };
         let rate = self.octets as f64 / seconds / 1e6;
-        eprintln!("{verb} {} in {seconds:.2} s ({rate:.1} MB/s){repeated}", octets(self.octets));
-        eprintln!("SHA-256 {}", self.digest);
+        errln!("{verb} {} in {seconds:.2} s ({rate:.1} MB/s){repeated}", octets(self.octets));
+        errln!("SHA-256 {}", self.digest);
     }
 }
 

@@ -104,6 +104,7 @@ impl Network {
         };
         match self.send(env, &out, &[&header, data]) {
             Ok(()) => Reason::Taken,
+            Err(Errno::ENETUNREACH) => Reason::Dropped(Drop::NoRoute),
             Err(_) => Reason::Dropped(Drop::NoRoom),
         }
     }

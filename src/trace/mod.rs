@@ -145,6 +145,7 @@ words! {
         FragmentOverlap = "overlapping fragment",
         FragmentNoRoom = "no room for reassembly",
         NoRoom = "no room",
+        NoRoute = "no route back",
         NoSocket = "nobody listens",
         QueueFull = "receive queue full",
         ListenerFull = "backlog full",

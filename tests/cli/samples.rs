@@ -54,7 +54,10 @@ fn tcp_client() {
     );
     assert_eq!(lines[1..], ["you said hello, server"]);
     let said = run("sample tcp-client --port 5001");
-    assert_eq!((said.error.as_str(), said.code), ("tunstack: 10.9.0.1:5001: Connection refused\n", Some(1)));
+    assert_eq!(
+        (said.error.as_str(), said.code),
+        ("tunstack: cannot talk with a server at 10.9.0.1:5001: Connection refused\n", Some(1))
+    );
 }
 
 fn udp_server() {

@@ -18,6 +18,8 @@ pub const TESTS: &[Test] = &[
     test("serve::chat", chat),
     test("serve::attaches_and_configures_nothing", attaches_and_configures_nothing),
     test("serve::signals_end_it", signals_end_it),
+    test("serve::deleted_interface", deleted_interface),
+    test("serve::peer_in_another_network", peer_in_another_network),
     test("serve::thousand_connections", thousand_connections),
     test("serve::settings_are_taken", settings_are_taken),
 ];
@@ -209,6 +211,43 @@ fn attaches_and_configures_nothing() {
             .replace(",LOWER_UP", "")
     };
     assert_eq!(without_state(&ip("-d address show t7")), without_state(&before));
+}
+
+fn deleted_interface() {
+    private();
+    let server = Running::start("serve echo --tun t7", "serving");
+    ip("link del t7");
+    let (status, _, error) = server.end();
+    assert_eq!(
+        (status.code(), error.as_str()),
+        (Some(1), "tunstack: t7 was deleted, and the stack ended with it\n")
+    );
+}
+
+/// The two ends of the link need no common prefix, and each finds the other.
+fn peer_in_another_network() {
+    private();
+    for addresses in ["--addr 10.9.0.2/24 --peer 10.8.0.1/24", "--addr 10.9.0.2/32 --peer 10.9.0.1/32"] {
+        let server = Running::start(&format!("serve echo {addresses}"), "serving");
+        let ping = Command::new("ping").args(["-c", "1", "-W", "5", "10.9.0.2"]).output();
+        match ping {
+            Ok(said) => {
+                assert!(said.status.success(), "{addresses}: {}", String::from_utf8_lossy(&said.stdout))
+            }
+            Err(error) => skip(&format!("ping cannot be run ({error}): apt install iputils-ping")),
+        }
+        let mut echo = connect("10.9.0.2:7");
+        echo.write_all(b"hello").expect("taken");
+        echo.read_exact(&mut [0; 5]).expect("echoed");
+        drop(echo);
+        server.stop();
+    }
+    let there = std::net::TcpListener::bind("0.0.0.0:8000").expect("free");
+    let answering = std::thread::spawn(move || there.accept().expect("came").1.ip());
+    let said =
+        crate::program::run_with("connect 10.8.0.1 8000 -w 5 --addr 10.9.0.2/24 --peer 10.8.0.1/24", b"");
+    assert!(said.error.starts_with("connected to 10.8.0.1:8000"), "{said:?}");
+    assert_eq!(answering.join().expect("accepted"), std::net::Ipv4Addr::new(10, 9, 0, 2));
 }
 
 fn signals_end_it() {

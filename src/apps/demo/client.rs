@@ -24,7 +24,7 @@ pub fn run(options: &cli::Demo, running: &Running) -> Outcome<String> {
     let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
     if options.shell {
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| OsString::from("/bin/sh"));
-        eprintln!("a shell: try `curl http://{host}/`, `ping {address}`; exit ends the demo");
+        errln!("a shell: try `curl http://{host}/`, `ping {address}`; exit ends the demo");
         return command(options, &shell, &[], &address.to_string());
     }
     if let [program, arguments @ ..] = options.client.as_slice() {

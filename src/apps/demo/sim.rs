@@ -50,10 +50,10 @@ pub fn run(options: &cli::Device) -> Outcome {
     ladder.finish();
     readers.finish()?;
     if options.seed.is_none() && options.link.is_some() {
-        eprintln!("the same again: --seed {seed}");
+        errln!("the same again: --seed {seed}");
     }
     let received = result.map_err(broken)?;
-    eprintln!("the client got {received} bytes; all of it was simulated");
+    errln!("the client got {received} bytes; all of it was simulated");
     Ok(())
 }
 

@@ -31,6 +31,7 @@ pub(super) fn run(options: &cli::Sample) -> Outcome {
         SampleProgram::UdpClient => udp_client::run(client.stack(), address),
     };
     let finished = client.finish();
-    result.doing(address)?;
+    let what = if is_server { "cannot serve at" } else { "cannot talk with a server at" };
+    result.doing(format_args!("{what} {address}"))?;
     finished
 }

@@ -62,6 +62,16 @@ fn the_ipv6_reply_comes_from_the_address_that_was_pinged() {
     }
 }
 
+/// It came from where no route leads to.
+#[test]
+fn without_a_route_back_there_is_no_reply() {
+    let mut lab = Lab::new();
+    lab.net.routes = Default::default();
+    let request = v4_from_to(ip4("10.77.0.1"), US, 1, &icmp4(8, 0, [0; 4], b""));
+    lab.refuse(&request, Drop::NoRoute);
+    assert_eq!(lab.counters.ip_out_no_routes, 1);
+}
+
 fn ping_all(group: std::net::Ipv6Addr) -> Vec<u8> {
     v6_from_to(PEER6, group, 58, &icmp6(PEER6, group, (128, 0), [0; 4], b""))
 }
