@@ -90,12 +90,13 @@ fn introduce(options: &cli::Demo, privilege: Privilege, running: &Running) {
         format_args!("tunstack at {}, with http on port 80 and echo on port 7", stack.join(" and ")),
     );
     say(options, format_args!("the kernel at {}, beyond {}", kernel.join(" and "), running.interface));
-    let enter = match privilege {
-        Privilege::Own => "sudo nsenter -n",
-        Privilege::UserNamespace => "nsenter -U --preserve-credentials -n",
+    let (enter, watch) = match privilege {
+        Privilege::Own => ("sudo nsenter -n", "tcpdump"),
+        // tcpdump insists on changing its user, and there is no other in a user namespace.
+        Privilege::UserNamespace => ("nsenter -U --preserve-credentials -n", "tshark"),
     };
     let (id, interface) = (std::process::id(), &running.interface);
-    say(options, format_args!("another terminal can watch: {enter} -t {id} tcpdump -ni {interface}"));
+    say(options, format_args!("another terminal can watch: {enter} -t {id} {watch} -ni {interface}"));
     say(options, format_args!(""));
 }
 

@@ -194,17 +194,10 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
     if let Device::Tun(tun) = &device
         && let Some(why) = tun.offload_refused()
     {
-        eprintln!("{interface} goes without segmentation offload: {why}");
+        errln!("{interface} goes without segmentation offload: {why}");
     }
-    let made = matches!(&device, Device::Tun(tun) if tun.was_made());
-    let mtu = device.link().mtu;
-    if !made {
-        if options.mtu.is_some_and(|wish| wish != mtu) {
-            return Err(Failure::input(format!(
-                "{interface} exists and has an MTU of {mtu}: leave --mtu out, or `sudo ip link set {interface} mtu {}`",
-                options.mtu.unwrap_or_default()
-            )));
-        }
+    check_mtu(options, &device)?;
+    if !was_made(&device) {
         // Nothing was configured: the kernel's side has the addresses that it has.
         setup.kernel.clone_from(&options.peer);
     }
@@ -251,6 +244,24 @@ fn offload(options: &cli::Device, ladder: LadderTo) -> Outcome<Offload> {
         cli::Offload::On => Ok(Offload::On),
         cli::Offload::Auto if !looked_at && options.link.is_none() => Ok(Offload::Auto),
         cli::Offload::Auto | cli::Offload::Off => Ok(Offload::Off),
+    }
+}
+
+fn was_made(device: &Device) -> bool {
+    matches!(device, Device::Tun(tun) if tun.was_made())
+}
+
+/// An interface that existed before has the MTU that it has.
+///
+/// # Errors
+/// When another one was asked for.
+pub fn check_mtu(options: &cli::Device, device: &Device) -> Outcome {
+    let (name, mtu) = (device.name().unwrap_or_default(), device.link().mtu);
+    match options.mtu {
+        Some(wish) if wish != mtu && !was_made(device) => Err(Failure::input(format!(
+            "{name} exists and has an MTU of {mtu}: leave --mtu out, or `sudo ip link set {name} mtu {wish}`"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -75,6 +75,10 @@ fn here(options: &cli::Device, setup: &Setup) -> Vec<Finding> {
     let there = options.tun.is_some() && exists(name).unwrap_or(false);
     match Device::tun(setup) {
         Ok(device) => {
+            if let Err(failure) = device::check_mtu(options, &device) {
+                findings.push(Finding::Missing(failure.to_string()));
+                return findings;
+            }
             let (name, mtu) = (device.name().unwrap_or_default().to_owned(), device.link().mtu);
             let what = if there { "can be attached to" } else { "can be made" };
             findings

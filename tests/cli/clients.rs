@@ -372,4 +372,14 @@ fn doctor() {
     let said = run("doctor");
     assert_eq!(said.code, Some(1));
     assert!(said.output.contains("  MEND  10.9.0.2 belongs to the kernel"), "{}", said.output);
+    for words in ["tuntap add dev t8 mode tun", "address add 10.8.0.1/24 dev t8", "link set t8 up mtu 1400"] {
+        crate::harness::ip(words);
+    }
+    let said = run("doctor --tun t8 --addr 10.8.0.2/24 --mtu 1500");
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.output.contains("  MEND  t8 exists and has an MTU of 1400: leave --mtu out"),
+        "{}",
+        said.output
+    );
 }

@@ -1,8 +1,8 @@
 //! `tunstack demo`.
 
 use crate::harness::{Node, Test, Who, private, test, test_as};
-use crate::program::{Running, run, tunstack};
-use std::io::Write;
+use crate::program::{Running, eventually, run, tunstack};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 pub const TESTS: &[Test] = &[
@@ -11,6 +11,8 @@ pub const TESTS: &[Test] = &[
     test("demo::without_curl", without_curl),
     test("demo::another_client", another_client),
     test("demo::shell_and_wait", shell_and_wait),
+    test("demo::watched", watched),
+    test_as("demo::watched_rootless", Who::Nobody, Node::Open, watched),
     test("demo::bad_link", bad_link),
     test("demo::capture_to_a_pipe", capture_to_a_pipe),
     test("demo::simulated", simulated),
@@ -84,6 +86,45 @@ fn shell_and_wait() {
     assert!(text.contains("the stack is at 10.9.0.2\n"), "{text}");
     assert!(text.ends_with("the shell ended with exit code 7\n"), "{text}");
     assert!(error.contains("Enter ends the demo: "), "{error}");
+}
+
+/// What tcpdump and tshark say when they begin.
+const LISTENS: [&str; 2] = ["listening on", "Capturing on"];
+
+/// The line for another terminal does what it says.
+fn watched() {
+    let mut demo =
+        tunstack("demo --wait").stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("built");
+    let mut lines =
+        BufReader::new(demo.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let line = lines.find_map(|line| line.strip_prefix("another terminal can watch: ").map(str::to_owned));
+    let line = line.expect("told");
+    let mut words = line.split_whitespace().filter(|word| *word != "sudo");
+    let mut watch = Command::new(words.next().expect("a command"));
+    // Without a place for its settings tshark complains.
+    watch.args(words).args(["-c", "2"]).env("HOME", "/tmp").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watch = watch.spawn().expect("nsenter");
+    let said = BufReader::new(watch.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    // It listens, or says why not.
+    let mut last = String::new();
+    let listens =
+        said.inspect(|line| last.clone_from(line)).any(|line| LISTENS.iter().any(|word| line.contains(word)));
+    let mut input = demo.stdin.take().expect("piped");
+    if !listens {
+        drop(input);
+        demo.wait().expect("our child");
+        crate::harness::skip(&format!("{line}: {last}"));
+    }
+    let sockets = format!("/proc/{}/net/packet", demo.id());
+    let count = || std::fs::read_to_string(&sockets).map_or(0, |text| text.lines().count());
+    eventually("a packet socket below the heading", || count() > 1);
+    input.write_all(b"\n").expect("waits");
+    let output = watch.wait_with_output().expect("our child");
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert!(seen.contains("10.9.0.1") && (seen.contains("[SYN]") || seen.contains("[S]")), "{seen}");
+    drop(input);
+    assert!(lines.any(|line| line.starts_with("curl http://10.9.0.2/ got")), "it went on");
+    assert!(demo.wait().expect("our child").success());
 }
 
 fn another_client() {
