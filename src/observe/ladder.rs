@@ -184,7 +184,7 @@ impl Ladder {
         match (event.direction, far) {
             (_, Far::Real(state)) => track.peer.state = state.or(track.peer.state),
             (_, Far::Lost) => {}
-            (Direction::In, Far::Infer) if is_damaged(event.reason) => {}
+            (Direction::In, Far::Infer) if !tells_of_now(event.reason) => {}
             (Direction::In, Far::Infer) => {
                 track.peer_before = None;
                 track.peer.on_sent(segment);
@@ -441,10 +441,10 @@ impl Sink for Ladder {
     }
 }
 
-/// Can the packet not be trusted to say what was sent?
-fn is_damaged(reason: Reason) -> bool {
+/// Can the packet be trusted to say what the peer sent, and sent just now?
+fn tells_of_now(reason: Reason) -> bool {
     use crate::trace::Drop::*;
-    matches!(reason, Reason::Dropped(Malformed | Truncated | IpChecksum | TransportChecksum))
+    !matches!(reason, Reason::Dropped(Malformed | Truncated | IpChecksum | TransportChecksum | OldTimestamp))
 }
 
 /// The outer columns of a line.

@@ -70,6 +70,8 @@ pub(super) struct Track {
     syn_at: Option<Instant>,
     handshake: Option<Duration>,
     close: Option<Close>,
+    /// Both sides have closed in good order: a late segment and the reset that answers it change nothing.
+    over: bool,
     error: Option<&'static str>,
 }
 
@@ -89,6 +91,7 @@ impl Track {
             syn_at: None,
             handshake: None,
             close: None,
+            over: false,
             error: None,
         }
     }
@@ -125,13 +128,15 @@ impl Track {
             _ => 0,
         };
         note.window = u64::from(segment.window) << shift;
-        let reset = segment.rst && !matches!(reason, Reason::Dropped(_));
+        let reset = segment.rst && !self.over && !matches!(reason, Reason::Dropped(_));
         match (self.close, reset.then_some(Close::Reset(direction))) {
             (Some(Close::Reset(_)), _) => {}
             (_, Some(reset)) => self.close = Some(reset),
             (None, None) if segment.fin => self.close = Some(Close::Fin(direction)),
             (_, None) => {}
         }
+        let done = matches!(self.state, Some(TcpState::Closed | TcpState::TimeWait));
+        self.over |= done && !segment.rst && self.ours.fin && self.theirs.fin;
         explain(reason, &mut note);
         note
     }

@@ -357,6 +357,26 @@ fn peer_did_not_get_what_the_link_lost() {
 }
 
 #[test]
+fn what_comes_late_changes_nothing() {
+    let text = drawn(80, |ladder| {
+        let mut script = Script::new(ladder, 41234);
+        script
+            .handshake()
+            .peer("F.", 1, 1, 0, CloseWait)
+            .us(".", 1, 2, 0, Ack, CloseWait)
+            .us("F.", 1, 2, 0, Fin, LastAck)
+            // An old copy, then the last acknowledgment twice.
+            .dropped("F.", 1, 1, 0, Drop::OldTimestamp)
+            .peer(".", 2, 2, 0, Closed)
+            .dropped(".", 2, 2, 0, Drop::AckInvalid)
+            .us("R", 2, 0, 0, Reset, Closed);
+    });
+    let old = text.lines().position(|line| line.contains("timestamp too old")).expect("shown");
+    assert!(text.lines().nth(old - 1).is_some_and(|line| line.ends_with("TIME-WAIT")), "\n{text}");
+    assert!(text.ends_with("closed in good order, by the peer first\n"), "\n{text}");
+}
+
+#[test]
 fn colour_appears_only_when_asked_for() {
     let coloured = Paper::default();
     let mut ladder = Ladder::new(coloured.clone(), Style { width: 80, colour: true });
