@@ -28,7 +28,7 @@ fn deleted_under_a_server() {
     let (code, said) = server.finish();
     assert_eq!(code, Some(1), "{said}");
     let last = said.lines().last().unwrap_or_default();
-    assert!(last.contains("the stack ended:"), "{said}");
+    assert!(last.contains("tun0 was deleted, and the stack ended with it"), "{said}");
 }
 
 /// Every call on every socket, waiting or not, ends with the same named error.

@@ -8,6 +8,7 @@ mod harness;
 mod closing;
 mod link;
 mod many;
+mod path;
 mod ping;
 mod programs;
 mod refused;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
         refused::TESTS,
         many::TESTS,
         link::TESTS,
+        path::TESTS,
         wireshark::TESTS,
         wire::TESTS,
     ]
