@@ -1,6 +1,7 @@
 //! The ACK field in the synchronized states (RFC 9293 §3.10.7.4, fifth): progress, duplicates, the send window.
 
 use super::common::{Common, Next};
+use super::congestion::{AckSample, Controller};
 use super::recovery::{Mode, OnDuplicate, OnNewAck};
 use super::sender::{Blocked, Sender};
 use super::synchronized::Synchronized;
@@ -105,9 +106,21 @@ impl Synchronized {
             || snd.usage.allows_growth(snd.congestion.cwnd(), snd.congestion.ssthresh());
         match snd.recovery.on_new_ack(snd.una, context.acked, flight, &mut snd.congestion, mss) {
             OnNewAck::Grow => {
-                if used {
-                    snd.congestion.on_ack(context.acked);
-                }
+                let prior_in_flight = flight + context.acked;
+                let in_recovery = false;
+                snd.congestion.on_ack(&AckSample {
+                    now: env.now,
+                    acked: context.acked,
+                    delivered: context.acked,
+                    lost: 0,
+                    prior_in_flight,
+                    in_flight: flight,
+                    rtt: None,
+                    window_in_use: used,
+                    in_recovery,
+                    new_round: false,
+                    rate: None,
+                });
             }
             OnNewAck::Recovered => tell_congestion(common, env, snd, "recovered"),
             OnNewAck::Partial => snd.head_due = Some(Why::PartialAckRetransmit),

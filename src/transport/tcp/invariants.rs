@@ -1,6 +1,7 @@
 //! What must hold for a connection at any time, for tests and simulations.
 
 use super::common::Common;
+use super::congestion::Controller;
 use super::connection::{Connection, State};
 use super::synchronized::{Phase, Synchronized};
 use super::timers::SendTimer;

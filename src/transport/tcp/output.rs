@@ -4,7 +4,7 @@
 //! acknowledgment that found no ride.
 
 use super::common::Common;
-use super::congestion::initial_window;
+use super::congestion::{Controller, initial_window};
 use super::connection::{Limits, Outgoing};
 use super::delayed_ack::Due;
 use super::sack::Demand;

@@ -1,6 +1,7 @@
 //! ICMP errors and path MTU (RFC 9293 §3.9.2.2, RFC 5927, RFC 1191 §6, RFC 8201 §5).
 
 use super::common::Common;
+use super::congestion::Controller;
 use super::synchronized::{Synchronized, effective_mss};
 use crate::base::Errno;
 use crate::trace::Why;

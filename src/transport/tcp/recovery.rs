@@ -3,7 +3,8 @@
 //! Which segments are lost is judged by the count of duplicates alone; SACK information only says which duplicates count (RFC 3042
 //! §2) and what a retransmission need not cover. This module decides; the sender's fields are moved by `ack`.
 
-use super::congestion::Congestion;
+use super::congestion::{Congestion, Controller, Signal};
+use crate::base::Instant;
 use crate::wire::seq::SeqNumber;
 
 /// Duplicates that mean a loss.
@@ -91,7 +92,7 @@ impl Recovery {
                 OnDuplicate::Nothing
             }
             Mode::Open | Mode::Loss if self.dup_acks == DUP_THRESHOLD && self.is_new_loss(una, by_sack) => {
-                congestion.on_loss(self.flight);
+                congestion.on_congestion(Instant::ZERO, Signal::Loss, self.flight);
                 congestion.set_cwnd(congestion.ssthresh() + 3 * mss);
                 self.mode = Mode::Fast;
                 self.recover = nxt;

@@ -2,6 +2,7 @@
 
 use super::ack::tell_congestion;
 use super::common::{Common, Next};
+use super::congestion::Controller;
 use super::recovery::Mode;
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
@@ -25,7 +26,7 @@ impl Synchronized {
             env.counters.tcp_ext_reno_failures += 1;
         }
         snd.note_loss();
-        snd.congestion.on_timeout(snd.flight(), first);
+        snd.congestion.on_timeout(env.now, snd.flight(), first);
         snd.recovery.on_timeout(snd.nxt);
         // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).
         if snd.sacked.range_at(snd.offset(snd.una)).is_some() {

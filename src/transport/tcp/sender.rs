@@ -3,7 +3,7 @@
 //! Invariants: SND.UNA ≤ SND.NXT ≤ end of the queued data + FIN; the buffer begins at SND.UNA; SACKed ranges lie within what is in
 //! flight; `resend` lies within SND.UNA..SND.NXT.
 
-use super::congestion::Congestion;
+use super::congestion::{Congestion, Controller};
 use super::recovery::Recovery;
 use super::rto::Rto;
 use super::rtt::Rtt;

@@ -1,6 +1,7 @@
 //! What a connection counts about itself, and its `TCP_INFO`.
 
 use super::common::Common;
+use super::congestion::Controller;
 use super::settings::TcpInfo;
 use super::synchronized::Synchronized;
 use crate::base::{Duration, Instant};

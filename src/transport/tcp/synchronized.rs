@@ -1,7 +1,7 @@
 //! The synchronized states but TIME-WAIT (RFC 9293 §3.3.2): two halves, a phase, timers.
 
 use super::common::Common;
-use super::congestion::{Congestion, initial_window};
+use super::congestion::{Congestion, Controller, initial_window};
 use super::delayed_ack::DelayedAck;
 use super::receiver::Receiver;
 use super::recv_buffer::RecvBuffer;

@@ -1,22 +1,28 @@
 //! Slow start and congestion avoidance (RFC 5681 §3.1), in octets.
 
+use super::{AckSample, Controller, Signal};
+use crate::base::Instant;
+
 /// RFC 5681's variables.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Reno {
-    pub cwnd: u32,
-    pub ssthresh: u32,
-    pub mss: u32,
+    cwnd: u32,
+    ssthresh: u32,
+    mss: u32,
     /// Octets acknowledged since the last step of congestion avoidance.
     acked: u32,
+    /// Window and threshold before the last reduction.
+    prior: (u32, u32),
 }
 
 impl Reno {
     pub fn new(initial: u32, mss: u32) -> Reno {
         // RFC 5681 §3.1: ssthresh starts arbitrarily high.
-        Reno { cwnd: initial, ssthresh: u32::MAX, mss, acked: 0 }
+        Reno { cwnd: initial, ssthresh: u32::MAX, mss, acked: 0, prior: (initial, u32::MAX) }
     }
 
-    pub fn on_ack(&mut self, octets: u32) {
+    /// `octets` were newly acknowledged outside of recovery, while the window was in full use.
+    fn grow(&mut self, octets: u32) {
         if self.cwnd < self.ssthresh {
             // Slow start: at most one SMSS per acknowledgment, so that splitting acknowledgments gains nothing.
             self.cwnd = self.cwnd.saturating_add(octets.min(self.mss));
@@ -31,24 +37,55 @@ impl Reno {
         }
     }
 
-    pub fn on_loss(&mut self, flight: u32) {
+    fn reduce(&mut self, flight: u32) {
+        self.prior = (self.cwnd, self.ssthresh);
         self.ssthresh = (flight / 2).max(2 * self.mss);
         self.acked = 0;
     }
+}
 
-    pub fn on_timeout(&mut self, flight: u32, first: bool) {
+impl Controller for Reno {
+    fn cwnd(&self) -> u32 {
+        self.cwnd
+    }
+
+    fn ssthresh(&self) -> u32 {
+        self.ssthresh
+    }
+
+    fn set_cwnd(&mut self, cwnd: u32) {
+        self.cwnd = cwnd.max(self.mss);
+    }
+
+    fn set_mss(&mut self, mss: u32) {
+        let scale = |octets: u32| (u64::from(octets) * u64::from(mss) / u64::from(self.mss.max(1))) as u32;
+        self.cwnd = scale(self.cwnd).max(mss);
+        self.mss = mss;
+    }
+
+    fn on_ack(&mut self, sample: &AckSample) {
+        if !sample.in_recovery && sample.window_in_use {
+            self.grow(sample.acked);
+        }
+    }
+
+    fn on_congestion(&mut self, _now: Instant, _signal: Signal, flight: u32) {
+        self.reduce(flight);
+    }
+
+    fn on_timeout(&mut self, _now: Instant, flight: u32, first: bool) {
         // RFC 5681 §3.1: repeated timeouts of one segment leave ssthresh; the loss window is one segment.
         if first {
-            self.on_loss(flight);
+            self.reduce(flight);
         }
         self.cwnd = self.mss;
         self.acked = 0;
     }
 
-    pub fn set_mss(&mut self, mss: u32) {
-        let scale = |octets: u32| (u64::from(octets) * u64::from(mss) / u64::from(self.mss.max(1))) as u32;
-        self.cwnd = scale(self.cwnd).max(mss);
-        self.mss = mss;
+    fn undo(&mut self) {
+        let (cwnd, ssthresh) = self.prior;
+        self.cwnd = self.cwnd.max(cwnd);
+        self.ssthresh = self.ssthresh.max(ssthresh);
     }
 }
 
@@ -62,12 +99,12 @@ mod tests {
     #[test]
     fn slow_start_grows_by_one_segment_per_ack_at_most() {
         let mut reno = Reno::new(10 * MSS, MSS);
-        reno.on_ack(10 * MSS);
+        reno.grow(10 * MSS);
         assert_eq!(reno.cwnd, 11 * MSS, "one stretch acknowledgment");
-        (0..100).for_each(|_| reno.on_ack(MSS / 100));
+        (0..100).for_each(|_| reno.grow(MSS / 100));
         assert_eq!(reno.cwnd, 12 * MSS, "a segment acknowledged in a hundred parts");
         reno.ssthresh = 12 * MSS;
-        reno.on_ack(MSS);
+        reno.grow(MSS);
         assert_eq!(reno.cwnd, 12 * MSS, "at ssthresh avoidance begins");
     }
 
@@ -76,11 +113,11 @@ mod tests {
     fn congestion_avoidance_grows_by_one_segment_per_window() {
         let mut reno = Reno::new(10 * MSS, MSS);
         reno.ssthresh = 2 * MSS;
-        (0..9).for_each(|_| reno.on_ack(MSS));
+        (0..9).for_each(|_| reno.grow(MSS));
         assert_eq!(reno.cwnd, 10 * MSS);
-        reno.on_ack(MSS);
+        reno.grow(MSS);
         assert_eq!(reno.cwnd, 11 * MSS);
-        (0..11).for_each(|_| reno.on_ack(MSS));
+        (0..11).for_each(|_| reno.grow(MSS));
         assert_eq!(reno.cwnd, 12 * MSS);
     }
 
@@ -88,11 +125,11 @@ mod tests {
     #[test]
     fn only_the_first_timeout_of_a_segment_moves_ssthresh() {
         let mut reno = Reno::new(40 * MSS, MSS);
-        reno.on_timeout(10 * MSS, true);
+        reno.on_timeout(Instant::ZERO, 10 * MSS, true);
         assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 5 * MSS), "half of the flight, not of cwnd");
-        reno.on_timeout(10 * MSS, false);
+        reno.on_timeout(Instant::ZERO, 10 * MSS, false);
         assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 5 * MSS));
-        reno.on_timeout(MSS, true);
+        reno.on_timeout(Instant::ZERO, MSS, true);
         assert_eq!(reno.ssthresh, 2 * MSS);
     }
 
