@@ -90,24 +90,31 @@ impl Setting for Vec<u16> {
 /// The congestion controller of new connections (`tcp_congestion_control`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CongestionControl {
-    /// RFC 5681 with NewReno recovery (RFC 6582).
+    /// RFC 9438, with HyStart++ (RFC 9406) in slow start.
     #[default]
+    Cubic,
+    /// RFC 5681.
     Reno,
+    /// BBR version 3 (draft-ietf-ccwg-bbr-06).
+    Bbr,
 }
 
 impl CongestionControl {
+    /// All controllers, as Linux's `tcp_available_congestion_control` lists their names.
+    pub const ALL: [CongestionControl; 3] =
+        [CongestionControl::Cubic, CongestionControl::Reno, CongestionControl::Bbr];
+
     /// The controller of this name, as `TCP_CONGESTION` spells it.
     pub fn from_name(name: &str) -> Option<CongestionControl> {
-        match name {
-            "reno" => Some(CongestionControl::Reno),
-            _ => None,
-        }
+        CongestionControl::ALL.into_iter().find(|control| control.name() == name)
     }
 
     /// The name `TCP_CONGESTION` knows it by.
     pub fn name(self) -> &'static str {
         match self {
+            CongestionControl::Cubic => "cubic",
             CongestionControl::Reno => "reno",
+            CongestionControl::Bbr => "bbr",
         }
     }
 }
@@ -118,6 +125,37 @@ impl Setting for CongestionControl {
     }
     fn show(&self, _: Unit) -> String {
         self.name().to_owned()
+    }
+}
+
+/// How CUBIC leaves the first slow start before it overflows the path (`tcp_hystart`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hystart {
+    /// HyStart++ (RFC 9406).
+    #[default]
+    PlusPlus,
+    /// Linux's HyStart: trains of acknowledgments and their delay.
+    Linux,
+    /// Not before a loss.
+    Off,
+}
+
+impl Setting for Hystart {
+    fn parse(text: &str, _: Unit) -> Option<Hystart> {
+        match text {
+            "plusplus" => Some(Hystart::PlusPlus),
+            "linux" => Some(Hystart::Linux),
+            "off" => Some(Hystart::Off),
+            _ => None,
+        }
+    }
+    fn show(&self, _: Unit) -> String {
+        match self {
+            Hystart::PlusPlus => "plusplus",
+            Hystart::Linux => "linux",
+            Hystart::Off => "off",
+        }
+        .to_owned()
     }
 }
 
@@ -246,7 +284,9 @@ settings! {
     /// Send buffer of a TCP socket: least, default, most (octets).
     tcp_wmem: [u32; 3] = [4096, 2 << 20, 4 << 20], Plain, ascending, "three sizes in ascending order";
     /// Congestion controller of new connections.
-    tcp_congestion_control: CongestionControl = CongestionControl::Reno, Plain, |_| true, "reno";
+    tcp_congestion_control: CongestionControl = CongestionControl::Cubic, Plain, |_| true, "cubic, reno or bbr";
+    /// How CUBIC's first slow start ends before a loss: RFC 9406, as Linux does it, or not.
+    tcp_hystart: Hystart = Hystart::PlusPlus, Plain, |_| true, "plusplus, linux or off";
     /// Offer and use timestamps (RFC 7323).
     tcp_timestamps: bool = true, Plain, |_| true, "0 or 1";
     /// Offer and use selective acknowledgments (RFC 2018).

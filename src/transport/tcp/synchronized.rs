@@ -123,7 +123,7 @@ impl Synchronized {
             buffer: early.buffer,
             rtt,
             rto,
-            congestion: Congestion::new(common.settings.congestion, initial, mss),
+            congestion: Congestion::open(env, common.settings.congestion, (initial, mss), sample),
         });
         snd.urgent = early.urgent.map(|offset| snd.seq(offset));
         let rcv = Receiver {

@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::connection::{Connection, Read, State};
 use super::handshake;
+use super::rtt::Estimate;
 use super::settings::Settings;
 use super::synchronized::{Phase, Synchronized};
 use super::timers::SendTimer;
@@ -147,6 +148,14 @@ impl Connection {
         }
         if old.cork && !new.cork {
             state.timers.hold = None;
+        }
+        if old.congestion != new.congestion {
+            let snd = &mut state.snd;
+            let rtt = match snd.rtt.estimate {
+                Estimate::NoSample => None,
+                Estimate::Measured { srtt, .. } => Some(srtt),
+            };
+            snd.congestion.switch(env, new.congestion, snd.mss, rtt);
         }
         // What a setting held back may go now; timers follow at the end of the round.
         common.output_due = true;

@@ -1,12 +1,16 @@
 //! Congestion control: how much may be in flight, and how fast it leaves. The controller sees acknowledgments, losses and time; what is
 //! lost and what is sent again is recovery's business.
 
+mod cubic;
+mod hystart;
 mod reno;
 
+pub(super) use cubic::Cubic;
 pub(super) use reno::Reno;
 
-use crate::base::config::CongestionControl;
+use crate::base::config::{CongestionControl, Hystart};
 use crate::base::{Duration, Instant};
+use crate::transport::Env;
 
 /// What one acknowledgment tells a controller. Counts are octets of this one acknowledgment.
 #[derive(Clone, Copy, Debug)]
@@ -91,29 +95,84 @@ pub(super) trait Controller {
     }
 }
 
+/// What a controller starts from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub now: Instant,
+    /// The initial window.
+    pub initial: u32,
+    /// RFC 5681 §3.1: arbitrarily high at first.
+    pub ssthresh: u32,
+    pub mss: u32,
+    /// Round-trip time of the handshake.
+    pub rtt: Option<Duration>,
+    /// How CUBIC leaves slow start.
+    pub hystart: Hystart,
+    /// Randomness for what flows should not do all at once.
+    pub seed: u64,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        let (now, rtt, hystart) = (Instant::ZERO, None, Hystart::PlusPlus);
+        Start { now, initial: 14_600, ssthresh: u32::MAX, mss: 1460, rtt, hystart, seed: 0 }
+    }
+}
+
 /// The controller of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Congestion {
+    /// RFC 9438.
+    Cubic(Cubic),
     /// RFC 5681.
     Reno(Reno),
 }
 
 impl Congestion {
+    /// The controller of a new connection: its initial window, its segment size, the round-trip time of its handshake.
+    pub fn open(
+        env: &mut Env,
+        kind: CongestionControl,
+        (initial, mss): (u32, u32),
+        rtt: Option<Duration>,
+    ) -> Congestion {
+        let seed = if kind == CongestionControl::Bbr { env.rng.next_u64() } else { 0 };
+        let hystart = env.config.tcp_hystart;
+        let start = Start { now: env.now, initial, mss, rtt, hystart, seed, ..Start::default() };
+        Congestion::start(kind, &start)
+    }
+
+    /// `TCP_CONGESTION` on a connection in use: another algorithm takes the window over (as on Linux).
+    pub fn switch(&mut self, env: &mut Env, kind: CongestionControl, mss: u32, rtt: Option<Duration>) {
+        let (initial, ssthresh) = (self.cwnd(), self.ssthresh());
+        let (hystart, seed) = (env.config.tcp_hystart, env.rng.next_u64());
+        *self = Congestion::start(kind, &Start { now: env.now, initial, ssthresh, mss, rtt, hystart, seed });
+    }
+
     /// A fresh controller with an initial window of `initial` octets.
+    #[cfg(test)]
     pub fn new(kind: CongestionControl, initial: u32, mss: u32) -> Congestion {
+        Congestion::start(kind, &Start { initial, mss, ..Start::default() })
+    }
+
+    /// A fresh controller.
+    fn start(kind: CongestionControl, start: &Start) -> Congestion {
         match kind {
-            CongestionControl::Reno => Congestion::Reno(Reno::new(initial, mss)),
+            CongestionControl::Cubic | CongestionControl::Bbr => Congestion::Cubic(Cubic::new(start)),
+            CongestionControl::Reno => Congestion::Reno(Reno::new(start)),
         }
     }
 
     fn chosen(&self) -> &dyn Controller {
         match self {
+            Congestion::Cubic(cubic) => cubic,
             Congestion::Reno(reno) => reno,
         }
     }
 
     fn chosen_mut(&mut self) -> &mut dyn Controller {
         match self {
+            Congestion::Cubic(cubic) => cubic,
             Congestion::Reno(reno) => reno,
         }
     }
@@ -184,19 +243,15 @@ pub(super) fn initial_window(mss: u32, segments: u32, syn_losses: u32) -> u32 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// conformance: 6928-2-iw10, 6928-2-syn-loss, 5681-3.1-iw, 5681-3.1-syn-loss
-    #[test]
-    fn initial_window_by_segment_size_and_syn_losses() {
-        assert_eq!(initial_window(1460, 10, 0), 14_600);
-        assert_eq!(initial_window(9000, 10, 0), 18_000);
-        assert_eq!(initial_window(536, 10, 1), 5360);
-        assert_eq!(initial_window(1460, 10, 2), 1460);
-        assert_eq!(initial_window(1460, 0, 0), 4380);
-        assert_eq!(initial_window(536, 0, 0), 2144);
-        assert_eq!(initial_window(9000, 0, 0), 18_000);
+/// A window of the same number of segments of another size; none stays none.
+fn rescaled(octets: u32, from: u32, to: u32) -> u32 {
+    match octets {
+        u32::MAX => u32::MAX,
+        _ => {
+            u32::try_from(u64::from(octets) * u64::from(to) / u64::from(from.max(1))).unwrap_or(u32::MAX - 1)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

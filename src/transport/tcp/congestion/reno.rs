@@ -1,6 +1,6 @@
 //! Slow start and congestion avoidance (RFC 5681 §3.1), in octets.
 
-use super::{AckSample, Controller, Signal};
+use super::{AckSample, Controller, Signal, Start, rescaled};
 use crate::base::Instant;
 
 /// RFC 5681's variables.
@@ -16,9 +16,9 @@ pub(in super::super) struct Reno {
 }
 
 impl Reno {
-    pub fn new(initial: u32, mss: u32) -> Reno {
-        // RFC 5681 §3.1: ssthresh starts arbitrarily high.
-        Reno { cwnd: initial, ssthresh: u32::MAX, mss, acked: 0, prior: (initial, u32::MAX) }
+    pub fn new(start: &Start) -> Reno {
+        let (cwnd, ssthresh) = (start.initial, start.ssthresh);
+        Reno { cwnd, ssthresh, mss: start.mss, acked: 0, prior: (cwnd, ssthresh) }
     }
 
     /// `octets` were newly acknowledged outside of recovery, while the window was in full use.
@@ -58,8 +58,8 @@ impl Controller for Reno {
     }
 
     fn set_mss(&mut self, mss: u32) {
-        let scale = |octets: u32| (u64::from(octets) * u64::from(mss) / u64::from(self.mss.max(1))) as u32;
-        self.cwnd = scale(self.cwnd).max(mss);
+        self.cwnd = rescaled(self.cwnd, self.mss, mss).max(mss);
+        self.ssthresh = rescaled(self.ssthresh, self.mss, mss);
         self.mss = mss;
     }
 
@@ -95,10 +95,14 @@ mod tests {
 
     const MSS: u32 = 1000;
 
+    fn reno(segments: u32, mss: u32) -> Reno {
+        Reno::new(&Start { initial: segments * mss, mss, ..Start::default() })
+    }
+
     /// conformance: 5681-3.1-ss-increase, 5681-3.1-ssthresh-init, 5681-3.1-switch
     #[test]
     fn slow_start_grows_by_one_segment_per_ack_at_most() {
-        let mut reno = Reno::new(10 * MSS, MSS);
+        let mut reno = reno(10, MSS);
         reno.grow(10 * MSS);
         assert_eq!(reno.cwnd, 11 * MSS, "one stretch acknowledgment");
         (0..100).for_each(|_| reno.grow(MSS / 100));
@@ -111,7 +115,7 @@ mod tests {
     /// conformance: 5681-3.1-ca-increase
     #[test]
     fn congestion_avoidance_grows_by_one_segment_per_window() {
-        let mut reno = Reno::new(10 * MSS, MSS);
+        let mut reno = reno(10, MSS);
         reno.ssthresh = 2 * MSS;
         (0..9).for_each(|_| reno.grow(MSS));
         assert_eq!(reno.cwnd, 10 * MSS);
@@ -124,7 +128,7 @@ mod tests {
     /// conformance: 5681-3.1-ssthresh-rto, 5681-3.1-lw, 6928-2-loss-window
     #[test]
     fn only_the_first_timeout_of_a_segment_moves_ssthresh() {
-        let mut reno = Reno::new(40 * MSS, MSS);
+        let mut reno = reno(40, MSS);
         reno.on_timeout(Instant::ZERO, 10 * MSS, true);
         assert_eq!((reno.cwnd, reno.ssthresh), (MSS, 5 * MSS), "half of the flight, not of cwnd");
         reno.on_timeout(Instant::ZERO, 10 * MSS, false);
@@ -136,7 +140,7 @@ mod tests {
     /// conformance: 5681-3.1-pmtu-cwnd
     #[test]
     fn a_new_segment_size_keeps_the_number_of_segments() {
-        let mut reno = Reno::new(10 * 1448, 1448);
+        let mut reno = reno(10, 1448);
         reno.set_mss(1348);
         assert_eq!(reno.cwnd, 10 * 1348);
         assert_eq!(reno.ssthresh, u32::MAX);
