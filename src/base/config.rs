@@ -295,6 +295,10 @@ settings! {
     tcp_window_scaling: bool = true, Plain, |_| true, "0 or 1";
     /// Segments of the initial congestion window (RFC 6928); 0 uses RFC 5681's.
     tcp_init_cwnd: u32 = 10, Plain, |v| *v <= 64, "0 to 64";
+    /// Tell a spurious retransmission timeout from a real one (F-RTO, RFC 5682).
+    tcp_frto: bool = true, Plain, |_| true, "0 or 1";
+    /// Send a tail loss probe before the retransmission timeout (RFC 8985 §7).
+    tcp_early_retrans: bool = true, Plain, |_| true, "0 or 1";
     /// Microseconds that the retransmission timeout is never below.
     tcp_rto_min_us: Duration = Duration::from_millis(200), Micros, |v| v.as_micros() >= 1000, "microseconds, at least 1000";
     /// Milliseconds that the retransmission timeout is never above.

@@ -137,6 +137,17 @@ counters! {
     TcpExtTCPTimeouts => tcp_ext_timeouts, "Retransmission timeouts.";
     TcpExtTCPFastRetrans => tcp_ext_fast_retrans, "Segments sent again by fast retransmit.";
     TcpExtTCPRenoRecovery => tcp_ext_reno_recovery, "Fast recoveries without SACK.";
+    TcpExtTCPSackRecovery => tcp_ext_sack_recovery, "Fast recoveries with SACK.";
+    TcpExtTCPSackFailures => tcp_ext_sack_failures, "Timeouts during fast recovery with SACK.";
+    TcpExtTCPLostRetransmit => tcp_ext_lost_retransmit, "Reductions for a lost retransmission.";
+    TcpExtTCPSACKReorder => tcp_ext_sack_reorder, "Connections on which reordering was first seen.";
+    TcpExtTCPDSACKRecv => tcp_ext_dsack_recv, "D-SACKs that arrived.";
+    TcpExtTCPDSACKUndo => tcp_ext_dsack_undo, "Reductions taken back because all came twice.";
+    TcpExtTCPFullUndo => tcp_ext_full_undo, "Reductions taken back in fast recovery by timestamps.";
+    TcpExtTCPLossUndo => tcp_ext_loss_undo, "Reductions taken back after a timeout by timestamps.";
+    TcpExtTCPSpuriousRTOs => tcp_ext_spurious_rtos, "Retransmission timeouts that were for nothing.";
+    TcpExtTCPLossProbes => tcp_ext_loss_probes, "Tail loss probes sent.";
+    TcpExtTCPLossProbeRecovery => tcp_ext_loss_probe_recovery, "Losses repaired by a tail loss probe.";
     TcpExtTCPRenoFailures => tcp_ext_reno_failures, "Timeouts during fast recovery.";
     TcpExtTCPAbortOnData => tcp_ext_abort_on_data, "Connections reset because data came after close.";
     TcpExtTCPAbortOnClose => tcp_ext_abort_on_close, "Connections reset because they were closed with unread data.";

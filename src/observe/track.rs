@@ -268,9 +268,14 @@ fn explain(reason: Reason, note: &mut Note) {
             String::new()
         }
         Reason::Sent(why) => match why {
-            Why::Retransmit | Why::FastRetransmit | Why::PartialAckRetransmit => {
+            Why::Retransmit | Why::FastRetransmit | Why::LossRetransmit | Why::PartialAckRetransmit => {
                 note.again = true;
                 format!("sent again: {why}")
+            }
+            Why::TailLossProbe => {
+                note.marks.push(why.text().to_owned());
+                note.minor = None;
+                "sent again".to_owned()
             }
             Why::DuplicateAck | Why::WindowUpdate | Why::DelayedAck => {
                 note.minor = Some(why.text());

@@ -178,6 +178,8 @@ words! {
         WindowUpdate = "window update",
         Retransmit = "retransmission timeout",
         FastRetransmit = "fast retransmit",
+        LossRetransmit = "lost (RACK)",
+        TailLossProbe = "tail loss probe",
         PartialAckRetransmit = "next hole (partial ack)",
         LimitedTransmit = "limited transmit",
         ZeroWindowProbe = "zero-window probe",
@@ -195,6 +197,8 @@ words! {
     /// A timer of a connection.
     Timer {
         Retransmit = "retransmission timeout",
+        TailLossProbe = "tail loss probe",
+        Reorder = "reordering window",
         DelayedAck = "delayed ack",
         Persist = "persist",
         KeepAlive = "keepalive",

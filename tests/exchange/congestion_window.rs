@@ -115,7 +115,7 @@ fn after_a_timeout_slow_start_from_one_segment_up_to_ssthresh() {
 /// conformance: 5681-3.1-lw, 6928-2-loss-window
 #[test]
 fn a_timeout_sends_one_then_two_then_four() {
-    let mut x = sending(|_| ());
+    let mut x = sending(|c| c.tcp_frto = false);
     x.sends(1, 10, 1000);
     x.until(". 1:1001(1000) ack 1");
     x.quiet();

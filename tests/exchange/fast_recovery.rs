@@ -5,7 +5,11 @@ use super::common::{Exchange, ms, secs};
 
 /// Ten segments of 1000 octets are in flight, and there is more to send.
 fn ten_in_flight() -> Exchange {
-    let mut x = Setup::new().syn_options("mss 1000,nop,wscale 7").connecting();
+    ten_in_flight_with(Setup::new())
+}
+
+fn ten_in_flight_with(setup: Setup) -> Exchange {
+    let mut x = setup.syn_options("mss 1000,nop,wscale 7").connecting();
     x.quiet_for(ms(100));
     x.peer("S. 0:0(0) ack 1 <mss 1000,nop,wscale 7>");
     x.stack(". 1:1(0) ack 1");
@@ -160,7 +164,7 @@ fn a_loss_in_the_first_window_is_found() {
 /// conformance: 6582-3.2-2-check
 #[test]
 fn duplicates_from_needless_retransmissions_start_no_recovery() {
-    let mut x = ten_in_flight();
+    let mut x = ten_in_flight_with(Setup::new().config(|c| c.tcp_frto = false));
     x.until(". 1:1001(1000) ack 1");
     for (ack, again) in [(1001, 2), (2001, 2), (3001, 2), (4001, 2), (5001, 1)] {
         x.peer(&format!(". 1:1(0) ack {ack}"));

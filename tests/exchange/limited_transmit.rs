@@ -2,6 +2,7 @@
 
 use super::common::exchange::Setup;
 use super::common::{Exchange, ms};
+use super::rack::path;
 
 /// A window of three segments is in flight, and there is more to send.
 fn three_in_flight(options: &str) -> Exchange {
@@ -47,7 +48,10 @@ fn without_new_data_nothing_goes() {
 /// conformance: 3042-2-sack
 #[test]
 fn on_a_sack_connection_a_duplicate_without_news_releases_nothing() {
-    let mut x = three_in_flight("mss 1000,nop,nop,sackOK");
+    let mut x = path(|c| c.tcp_init_cwnd = 3);
+    x.write_octets(20_000);
+    x.sends(1, 3, 1000);
+    x.after(ms(100));
     x.peer(". 1:1(0) ack 1").quiet();
     x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>").sends(3001, 1, 1000);
     // The same blocks again are no news.

@@ -1,25 +1,37 @@
 //! The ACK field in the synchronized states (RFC 9293 §3.10.7.4, fifth): progress, duplicates, the send window.
 
 use super::common::{Common, Next};
-use super::congestion::{AckSample, Controller};
+use super::congestion::{AckSample, Controller, RateSample};
 use super::recovery::{Mode, OnDuplicate, OnNewAck};
+use super::scoreboard::Delivery;
 use super::sender::{Blocked, Sender};
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
 use super::timestamps;
-use crate::base::Readiness;
+use crate::base::{Duration, Readiness};
 use crate::trace::{EventKind, Why};
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
-use crate::wire::tcp::{Flags, Segment};
+use crate::wire::tcp::{Flags, SackBlock, Segment};
 
 /// Facts about one acknowledgment.
-struct AckContext {
-    ack: SeqNumber,
+pub(super) struct AckContext {
+    pub ack: SeqNumber,
     /// Octets of sequence space newly acknowledged.
-    acked: u32,
-    /// It reports octets that no acknowledgment had reported.
-    new_sack: bool,
+    pub acked: u32,
+    /// What it delivered, cumulatively and selectively.
+    pub delivery: Delivery,
+    /// Octets received twice that it reports (RFC 2883).
+    pub dsack: Option<SackBlock>,
+    /// Our timestamp that it echoes.
+    pub echo: Option<u32>,
+    /// The pipe before it.
+    pub prior_in_flight: u32,
+    /// It repeats an acknowledgment (RFC 5681 §2); with SACK: it reports something new.
+    pub duplicate: bool,
+    pub rate: Option<RateSample>,
+    /// Round-trip time of the newest segment it delivers, if that was sent once.
+    pub rtt: Option<Duration>,
     /// SND.WND as this segment tells it.
     window: u32,
 }
@@ -30,53 +42,84 @@ impl Synchronized {
         if seg.is_empty() {
             env.counters.tcp_ext_pure_acks += 1;
         }
-        let context = AckContext {
-            ack: seg.ack,
-            acked: seg.ack.since(self.snd.una).unwrap_or(0),
-            new_sack: self.rcv.sack_permitted && self.snd.take_sack(seg),
-            // RFC 7323 §2.3: the field is shifted, in everything but a SYN.
-            window: u32::from(seg.window) << self.snd.scale,
-        };
+        let context = self.take_ack(env, seg);
         if context.acked > 0 {
-            self.on_progress(common, env, seg, &context);
-        } else if self.is_duplicate(seg, &context) {
-            self.on_duplicate(common, env);
+            self.on_progress(common, env, &context);
         }
+        let reducing = self.snd.out.recovery.is_reducing();
+        let lost = self.repair(common, env, &context);
+        self.tell_controller(env, &context, lost, reducing);
+        if context.acked > 0 || context.delivery.octets > 0 {
+            self.restart_retransmit_timer(env, context.acked > 0);
+        }
+        let news = context.acked > 0 || context.delivery.sacked > 0;
         self.update_window(common, env, seg, &context);
-        if self.snd.blocked != Blocked::No || context.acked > 0 || context.new_sack {
+        if self.snd.blocked != Blocked::No || news {
             common.output_due = true;
+        }
+        if self.snd.una == self.snd.nxt {
+            self.snd.out.release(self.snd.una);
         }
         if self.snd.fin_acked() { self.on_fin_acked(common, env) } else { Next::Stay }
     }
 
+    /// Takes note of what arrived at the other end.
+    fn take_ack(&mut self, env: &Env, seg: &Segment<'_>) -> AckContext {
+        let snd = &mut self.snd;
+        let by_sack = snd.by_sack;
+        let acked = seg.ack.since(snd.una).unwrap_or(0);
+        let prior_in_flight = snd.out.board.pipe();
+        // RFC 7323 §2.3: the field is shifted, in everything but a SYN.
+        let window = u32::from(seg.window) << snd.scale;
+        let mut delivery = Delivery::default();
+        let dsack = if by_sack { snd.take_sack(seg, &mut delivery) } else { None };
+        let outstanding = snd.una != snd.nxt && seg.ack == snd.una;
+        let bare = seg.payload.is_empty() && !seg.flags.intersects(Flags::SYN | Flags::FIN);
+        let duplicate = outstanding && if by_sack { delivery.sacked > 0 } else { bare && window == snd.wnd };
+        if acked > 0 {
+            let offset = snd.offset(seg.ack);
+            snd.out.board.ack_below(offset, &mut delivery);
+        }
+        let rtt = delivery.newest.filter(|newest| !newest.again).map(|newest| env.now.since(newest.stamp.at));
+        if let Some(rtt) = rtt {
+            snd.rtt.note(rtt, env.now);
+        }
+        let rate = snd.out.rate.on_delivery(&delivery, env.now, snd.rtt.min());
+        let in_use = self.rcv.timestamps.is_some();
+        let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
+        AckContext {
+            ack: seg.ack,
+            acked,
+            delivery,
+            dsack,
+            echo,
+            prior_in_flight,
+            duplicate,
+            rate,
+            rtt,
+            window,
+        }
+    }
+
     /// SND.UNA moves.
-    fn on_progress(&mut self, common: &mut Common, env: &mut Env, seg: &Segment<'_>, context: &AckContext) {
+    fn on_progress(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) {
         let snd = &mut self.snd;
         let offset = snd.offset(context.ack);
         snd.una = context.ack;
         snd.buffer.release(env.pool, offset);
-        snd.sacked.remove_below(offset);
-        if snd.sacked.is_empty() {
-            snd.sacked.clear();
-        }
         snd.urgent = snd.urgent.filter(|urgent| urgent.after(context.ack));
         snd.small_end = snd.small_end.max(context.ack);
-        if let Some(resend) = &mut snd.resend {
-            resend.from = resend.from.max(context.ack);
-        }
-        snd.resend = snd.resend.filter(|resend| resend.from.before(resend.to));
         snd.head_due = None;
         // The peer is alive and takes data: nothing is held against it any more.
         snd.owed_since = (snd.una != snd.nxt || snd.wants_to_send()).then_some(env.now);
         common.soft_error = None;
-        let sampled = self.sample_rtt(common, env, seg, context);
+        let sampled = self.sample_rtt(common, env, context);
         let snd = &mut self.snd;
         snd.rto.on_progress();
         if sampled {
             snd.rto.on_sample(&snd.rtt, env.config);
+            snd.out.recovery.tail_loss.on_measured();
         }
-        self.grow_or_recover(common, env, context);
-        self.restart_retransmit_timer(env.now, true);
         let writable = self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
         if writable && !self.snd.was_writable {
             common.wakes |= Readiness::WRITABLE;
@@ -85,68 +128,58 @@ impl Synchronized {
     }
 
     /// A round-trip sample, from timing or, where Karn's algorithm forbids it, from the echoed timestamp (RFC 7323 §4.1).
-    fn sample_rtt(&mut self, common: &Common, env: &Env, seg: &Segment<'_>, context: &AckContext) -> bool {
+    fn sample_rtt(&mut self, common: &Common, env: &Env, context: &AckContext) -> bool {
         if self.snd.rtt.on_ack(context.ack, env.now) {
             return true;
         }
-        let retransmitting = self.snd.rto.backoff > 0 || self.snd.recovery.mode != Mode::Open;
-        let echo = seg.options.timestamps.filter(|_| self.rcv.timestamps.is_some() && retransmitting);
-        let sample = echo.and_then(|option| timestamps::round_trip(env.now, &common.isn, option.echo));
+        let retransmitting = self.snd.rto.backoff > 0 || self.snd.out.recovery.mode != Mode::Open;
+        let echo = context.echo.filter(|_| retransmitting);
+        let sample = echo.and_then(|echo| timestamps::round_trip(env.now, &common.isn, echo));
         if let Some(sample) = sample {
-            self.snd.rtt.sample(sample);
+            self.snd.rtt.sample(sample, env.now);
         }
         sample.is_some()
     }
 
-    /// Congestion control and recovery.
-    fn grow_or_recover(&mut self, common: &Common, env: &mut Env, context: &AckContext) {
+    /// Finds and repairs losses, takes back what was for nothing. Octets newly found lost.
+    fn repair(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) -> u32 {
+        if self.undo_if_needless(common, env, context) || self.judge_timeout(common, env, context) {
+            return 0;
+        }
+        if self.snd.by_sack {
+            return self.repair_by_sack(common, env, context);
+        }
+        if context.acked > 0 {
+            self.on_new_ack(common, env, context);
+        } else if context.duplicate {
+            self.on_duplicate(common, env);
+        }
+        0
+    }
+
+    /// NewReno: SND.UNA moved.
+    fn on_new_ack(&mut self, common: &Common, env: &mut Env, context: &AckContext) {
         let snd = &mut self.snd;
-        let (flight, mss) = (snd.flight(), snd.mss);
-        let used = snd.recovery.mode == Mode::Loss
-            || snd.usage.allows_growth(snd.congestion.cwnd(), snd.congestion.ssthresh());
-        match snd.recovery.on_new_ack(snd.una, context.acked, flight, &mut snd.congestion, mss) {
-            OnNewAck::Grow => {
-                let prior_in_flight = flight + context.acked;
-                let in_recovery = false;
-                snd.congestion.on_ack(&AckSample {
-                    now: env.now,
-                    acked: context.acked,
-                    delivered: context.acked,
-                    lost: 0,
-                    prior_in_flight,
-                    in_flight: flight,
-                    rtt: None,
-                    window_in_use: used,
-                    in_recovery,
-                    new_round: false,
-                    rate: None,
-                });
+        let (una, mss, flight) = (snd.una, snd.mss, snd.flight());
+        match snd.out.recovery.on_new_ack(una, context.acked, flight, &mut snd.congestion, mss) {
+            OnNewAck::Grow => {}
+            OnNewAck::Recovered => {
+                snd.congestion.on_recovered(env.now);
+                tell_congestion(common, env, snd, "recovered");
             }
-            OnNewAck::Recovered => tell_congestion(common, env, snd, "recovered"),
             OnNewAck::Partial => snd.head_due = Some(Why::PartialAckRetransmit),
         }
     }
 
-    /// RFC 5681 §2: outstanding data, no data, no SYN or FIN, the same number and window. With SACK: any acknowledgment that
-    /// reports something new (RFC 3042 §2).
-    fn is_duplicate(&self, seg: &Segment<'_>, context: &AckContext) -> bool {
-        let outstanding = self.snd.una != self.snd.nxt && context.ack == self.snd.una;
-        if self.rcv.sack_permitted {
-            return outstanding && context.new_sack;
-        }
-        let bare = seg.payload.is_empty() && !seg.flags.intersects(Flags::SYN | Flags::FIN);
-        outstanding && bare && context.window == self.snd.wnd
-    }
-
+    /// NewReno: a duplicate.
     fn on_duplicate(&mut self, common: &mut Common, env: &mut Env) {
         let snd = &mut self.snd;
         common.output_due = true;
-        if snd.resend.is_some() {
+        if snd.out.board.lost() > 0 {
             return; // what is missing is on its way already
         }
-        let by_sack = self.rcv.sack_permitted;
-        let todo = snd.recovery.on_duplicate(snd.una, snd.nxt, by_sack, &mut snd.congestion, snd.mss);
-        match todo {
+        let edges = (snd.una, snd.nxt);
+        match snd.out.recovery.on_duplicate(env.now, edges, &mut snd.congestion, snd.mss) {
             OnDuplicate::Nothing => {}
             OnDuplicate::FastRetransmit => {
                 snd.head_due = Some(Why::FastRetransmit);
@@ -156,6 +189,31 @@ impl Synchronized {
                 tell_congestion(common, env, snd, "third duplicate ack");
             }
         }
+    }
+
+    /// Congestion control learns what was delivered and lost.
+    fn tell_controller(&mut self, env: &Env, context: &AckContext, lost: u32, was_reducing: bool) {
+        let snd = &mut self.snd;
+        if context.delivery.octets == 0 && lost == 0 && !context.duplicate {
+            return;
+        }
+        let (cwnd, ssthresh) = (snd.congestion.cwnd(), snd.congestion.ssthresh());
+        let window_in_use = snd.out.recovery.mode == Mode::Loss || snd.usage.allows_growth(cwnd, ssthresh);
+        let sample = AckSample {
+            now: env.now,
+            acked: context.acked,
+            delivered: context.delivery.octets,
+            lost,
+            prior_in_flight: context.prior_in_flight,
+            in_flight: snd.out.board.pipe(),
+            rtt: context.rtt,
+            window_in_use,
+            in_recovery: was_reducing || snd.out.recovery.is_reducing(),
+            new_round: context.acked > 0 && snd.usage.new_round(snd.una, snd.nxt),
+            rate: context.rate,
+        };
+        snd.congestion.on_ack(&sample);
+        self.reduce_by_prr(context, lost);
     }
 
     /// RFC 9293 §3.10.7.4: only a segment that is not older than the last one that told the window may change it. One that moves
@@ -182,43 +240,79 @@ impl Synchronized {
         if opened {
             self.timers.on_window_opened();
             // What was in flight when the window closed was refused: send it again at once, it is no sign of congestion.
-            self.snd.resend_all(Why::Retransmit);
-            self.restart_retransmit_timer(env.now, true);
+            self.snd.resend_all();
+            self.restart_retransmit_timer(env, true);
         }
     }
 
-    /// RFC 6298 §5.2, §5.3: restarted by progress, stopped when all is acknowledged.
-    pub fn restart_retransmit_timer(&mut self, now: crate::base::Instant, restart: bool) {
-        let armed = matches!(self.timers.send, SendTimer::Retransmit { .. });
+    /// RFC 6298 §5.2, §5.3: restarted by progress, stopped when all is acknowledged. Before the timeout stand, where they apply, the
+    /// next look for losses or a tail loss probe (RFC 8985 §8: one timer at a time).
+    pub fn restart_retransmit_timer(&mut self, env: &Env, restart: bool) {
+        let running = self.rto_at();
         if self.snd.una == self.snd.nxt {
-            if armed {
+            if running.is_some() {
                 self.timers.send = SendTimer::Idle;
             }
-        } else if restart || !armed {
-            self.timers.send = SendTimer::Retransmit { at: now + self.snd.rto.interval };
+            return;
+        }
+        let rto = match running {
+            Some(at) if !restart => at,
+            Some(_) | None => env.now + self.snd.rto.interval,
+        };
+        self.timers.send = match (self.snd.out.recovery.reorder_at, self.timers.send) {
+            (Some(at), _) if at < rto => SendTimer::Reorder { at, rto },
+            (_, SendTimer::TailLossProbe { at, .. }) if !restart => SendTimer::TailLossProbe { at, rto },
+            (_, SendTimer::Retransmit { .. }) if !restart => SendTimer::Retransmit { at: rto },
+            (_, _) => self.probe_or_timeout(env, rto),
+        };
+    }
+
+    /// New data went out: a probe, where one is scheduled, waits anew (RFC 8985 §7.2).
+    pub fn postpone_probe(&mut self, env: &Env) {
+        if let Some(rto) = self.rto_at()
+            && self.snd.out.recovery.reorder_at.is_none()
+        {
+            self.timers.send = self.probe_or_timeout(env, rto);
+        }
+    }
+
+    fn probe_or_timeout(&self, env: &Env, rto: crate::base::Instant) -> SendTimer {
+        match self.probe_timeout(env).map(|wait| env.now + wait) {
+            // At the time of the timeout a probe still goes first.
+            Some(at) => SendTimer::TailLossProbe { at: at.min(rto), rto },
+            None => SendTimer::Retransmit { at: rto },
         }
     }
 }
 
 impl Sender {
-    /// Takes note of SACK blocks; true when one of them tells of new octets. Blocks outside of what is in flight, reversed ones and
-    /// reports of duplicates (RFC 2883 §5, judged against the acknowledgment in the same segment) tell nothing.
-    fn take_sack(&mut self, seg: &Segment<'_>) -> bool {
-        let mut news = false;
-        for block in &seg.options.sack {
-            let sane = block.left.before(block.right)
-                && block.left.after(seg.ack)
-                && !block.left.before(self.una)
-                && block.right.at_or_before(self.nxt);
-            if sane {
-                let range = self.offset(block.left)..self.offset(block.right);
-                if !self.sacked.contains(range.clone()) {
-                    self.sacked.insert(range);
-                    news = true;
-                }
-            }
+    /// Takes note of SACK blocks and gives the D-SACK among them, which can only be the first (RFC 2883 §4). Blocks outside of what is
+    /// in flight and reversed ones tell nothing. In ascending order, so that one acknowledgment shows no reordering by itself.
+    fn take_sack(&mut self, seg: &Segment<'_>, delivery: &mut Delivery) -> Option<SackBlock> {
+        let blocks = &seg.options.sack;
+        let inside = |inner: &SackBlock, outer: &SackBlock| {
+            !inner.left.before(outer.left) && inner.right.at_or_before(outer.right)
+        };
+        let dsack = blocks.first().copied().filter(|first| {
+            let below = first.right.at_or_before(seg.ack) && first.right.after(seg.ack.sub(self.max_wnd));
+            first.left.before(first.right) && (below || blocks.get(1).is_some_and(|next| inside(first, next)))
+        });
+        let mut sane: arrayvec::ArrayVec<SackBlock, 4> = blocks
+            .iter()
+            .filter(|block| {
+                block.left.before(block.right)
+                    && block.left.after(seg.ack)
+                    && !block.left.before(self.una)
+                    && block.right.at_or_before(self.nxt)
+            })
+            .copied()
+            .collect();
+        sane.sort_by_key(|block| block.left.distance_from(self.una));
+        for block in sane {
+            let range = self.offset(block.left)..self.offset(block.right);
+            self.out.board.sack(range, delivery);
         }
-        news
+        dsack
     }
 }
 

@@ -37,20 +37,13 @@ impl Synchronized {
         check(flight <= snd.max_wnd.saturating_add(1), "more in flight than any window allowed")?;
         check(snd.congestion.cwnd() >= snd.mss, "a congestion window below one segment")?;
         check(snd.buffer.len() <= 1 << 30, "the send buffer is beyond all bounds")?;
-        let held = snd.sacked.last().map_or(0, |range| range.end);
-        check(held <= snd.offset(snd.nxt), "SACKed what was never sent")?;
-        if let Some(resend) = snd.resend {
-            let inside = snd.una.at_or_before(resend.from) && resend.to.at_or_before(snd.nxt);
-            check(inside && resend.from.before(resend.to), "what is to be sent again was never sent")?;
-        }
+        let start = snd.offset(snd.una);
+        snd.out.board.check(start..start + u64::from(flight))?;
         let armed = self.timers.send != SendTimer::Idle;
         check(flight == 0 || armed, "data or FIN in flight without a timer")?;
         let waits = snd.wants_to_send() && flight == 0 && !common.output_due;
         check(!waits || armed || self.timers.hold.is_some(), "data waits without a timer")?;
-        check(
-            !matches!(self.timers.send, SendTimer::Retransmit { .. }) || flight > 0,
-            "a timer for nothing in flight",
-        )?;
+        check(self.rto_at().is_none() || flight > 0, "a timer for nothing in flight")?;
         check(rcv.last_ack_sent.at_or_before(rcv.nxt()), "acknowledged what did not come")?;
         check(rcv.wnd() < 1 << 30, "a receive window beyond 2^30")?;
         let ahead = rcv.buffer.ahead();

@@ -15,6 +15,8 @@ impl Synchronized {
             SendTimer::KeepAlive { at, sent } => SendTimer::KeepAlive { at, sent },
             SendTimer::Idle
             | SendTimer::Retransmit { .. }
+            | SendTimer::TailLossProbe { .. }
+            | SendTimer::Reorder { .. }
             | SendTimer::Persist { .. }
             | SendTimer::Override { .. } => SendTimer::KeepAlive { at: self.probe_time(common), sent: 0 },
         }

@@ -7,8 +7,10 @@ use super::common::Common;
 use super::congestion::{Controller, initial_window};
 use super::connection::{Limits, Outgoing};
 use super::delayed_ack::Due;
+use super::frto::Frto;
+use super::recovery::Mode;
 use super::sack::Demand;
-use super::sender::{Blocked, Resend};
+use super::sender::Blocked;
 use super::synchronized::Synchronized;
 use super::timers::Probe;
 use super::timestamps;
@@ -25,6 +27,8 @@ pub(super) struct Plan {
     pub len: u32,
     pub fin: bool,
     pub push: bool,
+    /// It was sent before.
+    pub again: bool,
     pub why: Why,
     /// Payload of each wire segment.
     pub mss: u32,
@@ -58,7 +62,8 @@ impl Synchronized {
         // SACK blocks leave less room for text (RFC 9293 §3.7.1).
         let taken = if sack.is_empty() { 0 } else { 4 + 8 * sack.len() as u32 };
         let mss = self.snd.mss.saturating_sub(taken).max(8);
-        let plan = self.plan_again(mss).or_else(|| self.plan_new(common, env, limits, mss));
+        let plan = self.plan_tail_probe(mss).or_else(|| self.plan_again(env, mss));
+        let plan = plan.or_else(|| self.plan_new(common, env, limits, mss));
         let plan = plan.or_else(|| self.plan_probe()).or_else(|| self.plan_ack(env));
         plan.map(|plan| Plan { sack, ..plan })
     }
@@ -105,51 +110,105 @@ impl Synchronized {
     }
 
     fn bare(&self, seq: SeqNumber, why: Why) -> Plan {
-        Plan { seq, len: 0, fin: false, push: false, why, mss: self.snd.mss, sack: ArrayVec::new() }
+        Plan {
+            seq,
+            len: 0,
+            fin: false,
+            push: false,
+            again: false,
+            why,
+            mss: self.snd.mss,
+            sack: ArrayVec::new(),
+        }
     }
 
     // --- data ----------------------------------------------------------------------------------------------------
 
     /// What is to be sent again: the head at once, the rest as the congestion window allows, without what the peer holds.
-    fn plan_again(&mut self, mss: u32) -> Option<Plan> {
+    fn plan_again(&mut self, env: &Env, mss: u32) -> Option<Plan> {
         if let Some(why) = self.snd.head_due.take() {
             let una = self.snd.una;
-            return self.plan_resend(una, why, mss);
+            return self.plan_resend(una, why, mss, true);
         }
-        while let Some(Resend { from, to, why }) = self.snd.resend {
-            if !from.before(to) {
-                self.snd.resend = None;
-                break;
-            }
-            let offset = self.snd.offset(from);
-            if let Some(held) = self.snd.sacked.range_at(offset) {
-                self.snd.resend = Some(Resend { from: self.snd.seq(held.end).min(to), to, why });
-                continue;
-            }
-            // As full segments go, so that a timeout is followed by one segment however small; a closed window gets probes only.
-            let pipe = self.snd.resend_pipe(from);
-            if self.snd.wnd == 0 || pipe > 0 && pipe + mss > self.snd.congestion.cwnd() {
-                return None;
-            }
-            let plan = self.plan_resend(from, why, mss)?;
-            let end = plan.seq.add(plan.len + u32::from(plan.fin));
-            self.snd.resend = Some(Resend { from: end, to, why }).filter(|resend| resend.from.before(to));
-            return Some(plan);
+        let from = self.snd.out.board.first_lost()?;
+        // A closed window gets probes only.
+        if self.snd.wnd == 0 || matches!(self.snd.out.recovery.frto, Frto::Second { .. }) {
+            return None;
         }
-        None
+        let plan = self.plan_resend(self.snd.seq(from), self.snd.out.recovery.why(), mss, false)?;
+        // As full segments go, so that a timeout is followed by one segment however small.
+        let pipe = self.snd.in_network();
+        let full = pipe > 0 && pipe + mss > self.snd.congestion.cwnd();
+        (!full && self.may_leave(env)).then_some(plan)
+    }
+
+    /// Is it time, as far as pacing is concerned?
+    fn may_leave(&mut self, env: &Env) -> bool {
+        let snd = &mut self.snd;
+        snd.out.pacer.may_send(env.now, snd.congestion.pacing_rate(), snd.mss)
+    }
+
+    /// The probe of a tail: new data if there is any and the peer takes it, though the congestion window may not; else the last
+    /// segment again (RFC 8985 §7.3).
+    fn plan_tail_probe(&mut self, mss: u32) -> Option<Plan> {
+        if !self.snd.out.recovery.tail_loss.due {
+            return None;
+        }
+        self.snd.out.recovery.tail_loss.due = false;
+        if self.snd.una == self.snd.nxt {
+            return None;
+        }
+        let snd = &self.snd;
+        let why = Why::TailLossProbe;
+        let room = snd.unsent().min(snd.window_room()).min(mss);
+        let plan = if room > 0 && (room == mss || room == snd.unsent()) {
+            let offset = snd.offset(snd.nxt);
+            let boundary =
+                snd.buffer.boundary_after(offset).map_or(room, |at| room.min((at - offset) as u32));
+            let push = snd.nxt.add(boundary) == snd.data_end();
+            Plan {
+                seq: snd.nxt,
+                len: boundary,
+                fin: false,
+                push,
+                again: false,
+                why,
+                mss,
+                sack: ArrayVec::new(),
+            }
+        } else {
+            let last = snd.out.board.last_flying()?;
+            let size = (last.end - last.start) as u32;
+            let fin = u32::from(snd.fin_sent());
+            // Whole segments from the run's start on: the last begins here.
+            let tail = (size - fin) % mss;
+            let tail = if size == fin {
+                0
+            } else if tail == 0 {
+                mss
+            } else {
+                tail
+            };
+            let start = last.end - u64::from(tail + fin).min(last.end - last.start);
+            self.plan_resend(snd.seq(start), why, mss, true)?
+        };
+        let end = plan.seq.add(plan.len + u32::from(plan.fin));
+        let again = !end.after(snd.nxt);
+        let nxt = snd.nxt.max(end);
+        self.snd.out.recovery.tail_loss.on_sent(nxt, again);
+        Some(plan)
     }
 
     /// One segment from `seq` on: not across a hole's end, an EOR boundary or the peer's window.
-    fn plan_resend(&self, seq: SeqNumber, why: Why, mss: u32) -> Option<Plan> {
+    /// With `flying` also of what is in flight, else only of what is lost.
+    fn plan_resend(&self, seq: SeqNumber, why: Why, mss: u32, flying: bool) -> Option<Plan> {
         let snd = &self.snd;
         let offset = snd.offset(seq);
         let sent_end = snd.data_end().min(snd.nxt);
         let mut len = sent_end.since(seq).unwrap_or(0).min(mss);
         let boundary = snd.buffer.boundary_after(offset).map(|at| (at - offset) as u32);
         len = len.min(boundary.unwrap_or(len));
-        if let Some(held) = snd.sacked.next_from(offset) {
-            len = len.min(held.start.saturating_sub(offset) as u32);
-        }
+        len = snd.out.board.sendable(offset, len, flying);
         // RFC 9293 §3.8.6 (SHLD-15, SHLD-16): what lies inside a shrunken window goes; with the window closed the head is the probe.
         // RFC 7323 §2.4: less than a granule beyond the edge is rounding.
         let granule = (1u32 << snd.scale) - 1;
@@ -157,18 +216,22 @@ impl Synchronized {
         if snd.wnd > 0 {
             len = len.min(allowed);
         }
-        let fin = snd.fin_sent() && seq.add(len) == snd.data_end();
+        let fin = snd.fin_sent()
+            && seq.add(len) == snd.data_end()
+            && !snd.out.board.is_sacked(offset + u64::from(len));
         if len == 0 && !fin {
             return None;
         }
         let push = seq.add(len) == snd.data_end() || boundary == Some(len);
-        Some(Plan { seq, len, fin, push, why, mss, sack: ArrayVec::new() })
+        Some(Plan { seq, len, fin, push, again: true, why, mss, sack: ArrayVec::new() })
     }
 
     /// New data, and the FIN after or with the last of it.
     fn plan_new(&mut self, common: &Common, env: &mut Env, limits: &Limits, mss: u32) -> Option<Plan> {
         self.snd.blocked = Blocked::No;
-        if self.snd.resend.is_some() || !self.snd.wants_to_send() {
+        let repairing =
+            self.snd.out.board.lost() > 0 && !matches!(self.snd.out.recovery.frto, Frto::Second { .. });
+        if repairing || !self.snd.wants_to_send() {
             return None;
         }
         self.restart_after_idle(env);
@@ -179,18 +242,31 @@ impl Synchronized {
                 return None;
             }
         };
+        if !self.may_leave(env) {
+            self.snd.blocked = Blocked::Pace;
+            return None;
+        }
         let snd = &self.snd;
         let end = snd.nxt.add(len);
         let last = end == snd.data_end();
         let fin = snd.fin && last && snd.window_room() > len;
-        let over = snd.flight() >= snd.congestion.cwnd();
+        let over = snd.in_network() >= snd.congestion.cwnd();
         let why = match (len, over) {
             (0, _) => Why::Fin,
             (_, true) => Why::LimitedTransmit,
             (_, false) => Why::Data,
         };
         let boundary = snd.buffer.boundary_after(snd.offset(snd.nxt)) == Some(snd.offset(end));
-        Some(Plan { seq: snd.nxt, len, fin, push: last || boundary, why, mss, sack: ArrayVec::new() })
+        Some(Plan {
+            seq: snd.nxt,
+            len,
+            fin,
+            push: last || boundary,
+            again: false,
+            why,
+            mss,
+            sack: ArrayVec::new(),
+        })
     }
 
     /// Octets of new data that may go in one packet now; zero for a FIN alone.
@@ -294,6 +370,7 @@ impl Synchronized {
 
     /// Text or FIN leaves: SND.NXT, timing, timers.
     fn on_sent(&mut self, common: &Common, env: &mut Env, plan: &Plan) {
+        self.note_on_board(common, env, plan);
         let snd = &mut self.snd;
         let end = plan.seq.add(plan.len + u32::from(plan.fin));
         // RFC 6298 §5 (6298-5-not-early): the head does not go again sooner than one RTO after it went last, so whatever
@@ -323,7 +400,43 @@ impl Synchronized {
         self.snd.last_sent = Some(env.now);
         self.snd.usage.sent = true;
         // RFC 6298 §5.1: sending starts the timer if it does not run.
-        self.restart_retransmit_timer(env.now, head_again);
+        let probe = plan.why == Why::TailLossProbe;
+        self.restart_retransmit_timer(env, head_again && !probe);
+        if !head_again && !probe {
+            self.postpone_probe(env);
+        }
+    }
+
+    /// The scoreboard and all that counts what is sent.
+    fn note_on_board(&mut self, common: &Common, env: &Env, plan: &Plan) {
+        let snd = &mut self.snd;
+        let octets = plan.len + u32::from(plan.fin);
+        let from = snd.offset(plan.seq);
+        let range = from..from + u64::from(octets);
+        let pipe = snd.out.board.pipe();
+        if snd.una == snd.nxt {
+            snd.out.begin(env.now, snd.una, snd.buffer.start());
+        }
+        let stamp = snd.out.rate.stamp(env.now, pipe + octets);
+        snd.congestion.on_sent(env.now, octets, pipe);
+        snd.out.pacer.on_sent(env.now, octets, snd.congestion.pacing_rate(), snd.mss);
+        if snd.out.recovery.is_reducing() {
+            snd.out.recovery.prr.on_sent(octets);
+        }
+        if plan.seq.add(octets).after(snd.nxt) {
+            snd.out.board.on_sent(range, stamp);
+            if let Frto::Second { left } = &mut snd.out.recovery.frto {
+                *left = left.saturating_sub(octets.div_ceil(plan.mss));
+            }
+            return;
+        }
+        snd.out.board.on_sent_again(range, stamp);
+        if let Some(undo) = &mut snd.out.recovery.undo {
+            undo.on_sent_again(octets, timestamps::clock(env.now, &common.isn));
+        }
+        if let Frto::First { resent } = &mut snd.out.recovery.frto {
+            *resent = resent.max(plan.seq.add(octets));
+        }
     }
 
     fn count(&mut self, env: &mut Env, plan: &Plan) {
@@ -334,9 +447,9 @@ impl Synchronized {
             stats.data_segs_out = stats.data_segs_out.wrapping_add(segments);
             stats.bytes_sent += u64::from(plan.len);
         }
-        let again = matches!(plan.why, Why::Retransmit | Why::FastRetransmit | Why::PartialAckRetransmit)
-            || plan.why == Why::ZeroWindowProbe && plan.len > 0;
-        if again {
+        if plan.again {
+            let fast = self.snd.by_sack && self.snd.out.recovery.mode == Mode::Fast;
+            env.counters.tcp_ext_fast_retrans += u64::from(fast);
             stats.retrans = stats.retrans.wrapping_add(segments);
             stats.bytes_retrans += u64::from(plan.len);
             env.counters.tcp_retrans_segs += u64::from(segments);

@@ -4,7 +4,6 @@ use super::common::Common;
 use super::congestion::Controller;
 use super::synchronized::{Synchronized, effective_mss};
 use crate::base::Errno;
-use crate::trace::Why;
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
 
@@ -47,9 +46,8 @@ impl Synchronized {
         self.snd.congestion.set_mss(mss);
         common.output_due = true;
         if resend && smaller {
-            self.snd.resend_all(Why::Retransmit);
-            self.snd.rtt.on_retransmit();
-            self.restart_retransmit_timer(env.now, true);
+            self.snd.resend_all();
+            self.restart_retransmit_timer(env, true);
         }
     }
 }

@@ -1,10 +1,15 @@
-//! Fast retransmit and NewReno fast recovery (RFC 5681 §3.2, RFC 6582) with limited transmit (RFC 3042).
+//! What the sender is doing about losses, and what it does without SACK: fast retransmit and NewReno fast recovery (RFC 5681 §3.2,
+//! RFC 6582) with limited transmit (RFC 3042). With SACK see `sack_recovery`.
 //!
-//! Which segments are lost is judged by the count of duplicates alone; SACK information only says which duplicates count (RFC 3042
-//! §2) and what a retransmission need not cover. This module decides; the sender's fields are moved by `ack`.
+//! NewReno judges by the count of duplicates alone. This module decides; the sender's fields are moved by `ack`.
 
 use super::congestion::{Congestion, Controller, Signal};
+use super::frto::Frto;
+use super::prr::Prr;
+use super::tail_loss::TailLoss;
+use super::undo::Undo;
 use crate::base::Instant;
+use crate::trace::Why;
 use crate::wire::seq::SeqNumber;
 
 /// Duplicates that mean a loss.
@@ -15,22 +20,32 @@ const DUP_THRESHOLD: u32 = 3;
 pub(super) enum Mode {
     /// Nothing is known to be lost.
     Open,
+    /// Nothing is lost, but the window is being reduced (RFC 3168 §6.1.2, RFC 8985 §7.4).
+    Cwr,
     /// Fast recovery.
     Fast,
     /// After a timeout, until all that was in flight then is acknowledged.
     Loss,
 }
 
-/// RFC 6582's variables.
+/// RFC 6582's variables, and those of each mechanism that repairs or takes back.
 #[derive(Clone, Debug)]
 pub(super) struct Recovery {
     pub mode: Mode,
-    /// Duplicate acknowledgments in a row.
+    /// Duplicate acknowledgments in a row; of a connection without SACK.
     pub dup_acks: u32,
-    /// `recover` + 1: the end of what was in flight when losses were last dealt with.
+    /// `recover` + 1 (RecoveryPoint): the end of what was in flight when losses were last dealt with.
     pub recover: SeqNumber,
     /// FlightSize at the first duplicate: without limited transmit's segments.
     flight: u32,
+    /// When this recovery, or its last reduction, began.
+    pub began: Instant,
+    pub prr: Prr,
+    pub undo: Option<Undo>,
+    pub frto: Frto,
+    pub tail_loss: TailLoss,
+    /// When to look for losses again (RFC 8985 §6.2 step 5).
+    pub reorder_at: Option<Instant>,
 }
 
 /// What a duplicate acknowledgment asks for.
@@ -57,26 +72,60 @@ pub(super) enum OnNewAck {
     Partial,
 }
 
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery::NEW
+    }
+}
+
 impl Recovery {
-    /// RFC 6582 §3.2 step 1: recover starts at ISS.
-    pub fn new(iss: SeqNumber) -> Recovery {
-        Recovery { mode: Mode::Open, dup_acks: 0, recover: iss, flight: 0 }
+    /// Nothing is in flight.
+    pub const NEW: Recovery = Recovery {
+        mode: Mode::Open,
+        dup_acks: 0,
+        recover: SeqNumber(0),
+        flight: 0,
+        began: Instant::ZERO,
+        prr: Prr::NONE,
+        undo: None,
+        frto: Frto::Off,
+        tail_loss: TailLoss::NONE,
+        reorder_at: None,
+    };
+
+    /// With everything acknowledged up to `una`: is there nothing to be remembered?
+    pub fn is_over(&self, una: SeqNumber) -> bool {
+        let judged = self.undo.is_none() && !self.tail_loss.is_outstanding();
+        self.mode == Mode::Open && judged && una.after(self.recover)
     }
 
     /// Octets beyond cwnd that limited transmit allows: a segment for each of the first two duplicates (RFC 3042 §2).
     pub fn limited_transmit(&self, mss: u32) -> u32 {
         match self.mode {
-            Mode::Open => self.dup_acks.min(2) * mss,
+            Mode::Open | Mode::Cwr => self.dup_acks.min(2) * mss,
             Mode::Fast | Mode::Loss => 0,
         }
     }
 
-    /// A duplicate acknowledgment (RFC 5681 §2) of `una` came; with SACK, one that told something new.
+    /// Why something goes again now.
+    pub fn why(&self) -> Why {
+        match self.mode {
+            Mode::Fast if self.prr.has_sent() => Why::LossRetransmit,
+            Mode::Fast => Why::FastRetransmit,
+            Mode::Open | Mode::Cwr | Mode::Loss => Why::Retransmit,
+        }
+    }
+
+    /// Is the window sinking to ssthresh by PRR (RFC 9937)?
+    pub fn is_reducing(&self) -> bool {
+        matches!(self.mode, Mode::Fast | Mode::Cwr)
+    }
+
+    /// A duplicate acknowledgment (RFC 5681 §2) of `una` came, without SACK.
     pub fn on_duplicate(
         &mut self,
-        una: SeqNumber,
-        nxt: SeqNumber,
-        by_sack: bool,
+        now: Instant,
+        (una, nxt): (SeqNumber, SeqNumber),
         congestion: &mut Congestion,
         mss: u32,
     ) -> OnDuplicate {
@@ -91,21 +140,20 @@ impl Recovery {
                 congestion.set_cwnd((congestion.cwnd() + mss).min(most));
                 OnDuplicate::Nothing
             }
-            Mode::Open | Mode::Loss if self.dup_acks == DUP_THRESHOLD && self.is_new_loss(una, by_sack) => {
-                congestion.on_congestion(Instant::ZERO, Signal::Loss, self.flight);
+            // RFC 6582 §3.2 step 2: duplicates of data sent before the last recovery prove nothing.
+            Mode::Open | Mode::Cwr | Mode::Loss
+                if self.dup_acks == DUP_THRESHOLD && una.after(self.recover) =>
+            {
+                congestion.on_congestion(now, Signal::Loss, self.flight);
                 congestion.set_cwnd(congestion.ssthresh() + 3 * mss);
                 self.mode = Mode::Fast;
                 self.recover = nxt;
+                self.began = now;
+                self.undo = Some(Undo::new(una));
                 OnDuplicate::FastRetransmit
             }
-            Mode::Open | Mode::Loss => OnDuplicate::Nothing,
+            Mode::Open | Mode::Cwr | Mode::Loss => OnDuplicate::Nothing,
         }
-    }
-
-    /// RFC 6582 §3.2 step 2: duplicates of data sent before the last recovery prove nothing. With SACK they do not come from our own
-    /// needless retransmissions, so the edge itself counts.
-    fn is_new_loss(&self, una: SeqNumber, by_sack: bool) -> bool {
-        una.after(self.recover) || by_sack && una == self.recover
     }
 
     /// `acked` octets up to `una` were newly acknowledged; `flight` octets are still out.
@@ -119,7 +167,7 @@ impl Recovery {
     ) -> OnNewAck {
         self.dup_acks = 0;
         match self.mode {
-            Mode::Open => {
+            Mode::Open | Mode::Cwr => {
                 // Kept near, so that it stays comparable when sequence numbers wrap.
                 self.recover = self.recover.max(una.sub(1));
                 OnNewAck::Grow
@@ -145,10 +193,15 @@ impl Recovery {
     }
 
     /// The retransmission timer expired (RFC 6582 §3.2 step 4).
-    pub fn on_timeout(&mut self, nxt: SeqNumber) {
+    pub fn on_timeout(&mut self, una: SeqNumber, nxt: SeqNumber) {
+        if self.mode != Mode::Loss || self.undo.is_none() {
+            self.undo = Some(Undo::new(una));
+        }
         self.mode = Mode::Loss;
         self.recover = nxt;
         self.dup_acks = 0;
+        self.tail_loss.end();
+        self.reorder_at = None;
     }
 }
 
@@ -161,7 +214,10 @@ mod tests {
     const UNA: SeqNumber = SeqNumber(0xffff_f000);
 
     fn start() -> (Recovery, Congestion) {
-        (Recovery::new(UNA.sub(1)), Congestion::new(CongestionControl::Reno, 10 * MSS, MSS))
+        (
+            Recovery { recover: UNA.sub(1), ..Recovery::NEW },
+            Congestion::new(CongestionControl::Reno, 10 * MSS, MSS),
+        )
     }
 
     /// conformance: 5681-3.2-2-ssthresh, 5681-3.2-3-inflate, 5681-3.2-4-dup, 3042-2-cwnd, 6582-3.2-1-recover-init
@@ -171,18 +227,24 @@ mod tests {
         let nxt = UNA.add(10 * MSS);
         for count in 1..3 {
             let later = nxt.add((count - 1) * MSS);
-            assert_eq!(recovery.on_duplicate(UNA, later, false, &mut congestion, MSS), OnDuplicate::Nothing);
+            assert_eq!(
+                recovery.on_duplicate(Instant::ZERO, (UNA, later), &mut congestion, MSS),
+                OnDuplicate::Nothing
+            );
             assert_eq!(recovery.limited_transmit(MSS), count * MSS);
             assert_eq!(congestion.cwnd(), 10 * MSS);
         }
         let nxt = nxt.add(2 * MSS);
-        assert_eq!(recovery.on_duplicate(UNA, nxt, false, &mut congestion, MSS), OnDuplicate::FastRetransmit);
+        assert_eq!(
+            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS),
+            OnDuplicate::FastRetransmit
+        );
         assert_eq!(
             (congestion.ssthresh(), congestion.cwnd()),
             (5 * MSS, 8 * MSS),
             "two of twelve were limited transmit"
         );
-        recovery.on_duplicate(UNA, nxt, false, &mut congestion, MSS);
+        recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS);
         assert_eq!(congestion.cwnd(), 9 * MSS);
     }
 
@@ -192,7 +254,7 @@ mod tests {
         let (mut recovery, mut congestion) = start();
         let nxt = UNA.add(10 * MSS);
         (0..3).for_each(|_| {
-            recovery.on_duplicate(UNA, nxt, false, &mut congestion, MSS);
+            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS);
         });
         let first = recovery.on_new_ack(UNA.add(2 * MSS), 2 * MSS, 8 * MSS, &mut congestion, MSS);
         assert_eq!(first, OnNewAck::Partial);
@@ -210,17 +272,19 @@ mod tests {
     fn duplicates_of_data_sent_before_a_timeout_prove_nothing() {
         let (mut recovery, mut congestion) = start();
         let nxt = UNA.add(10 * MSS);
-        recovery.on_timeout(nxt);
+        recovery.on_timeout(UNA, nxt);
         for una in [UNA.add(MSS), nxt] {
             recovery.on_new_ack(una, MSS, 0, &mut congestion, MSS);
             for _ in 0..5 {
-                let verdict = recovery.on_duplicate(una, nxt.add(MSS), false, &mut congestion, MSS);
+                let verdict = recovery.on_duplicate(Instant::ZERO, (una, nxt.add(MSS)), &mut congestion, MSS);
                 assert_eq!(verdict, OnDuplicate::Nothing);
             }
         }
         recovery.on_new_ack(nxt.add(1), 1, 0, &mut congestion, MSS);
         let verdicts: Vec<OnDuplicate> = (0..3)
-            .map(|_| recovery.on_duplicate(nxt.add(1), nxt.add(9 * MSS), false, &mut congestion, MSS))
+            .map(|_| {
+                recovery.on_duplicate(Instant::ZERO, (nxt.add(1), nxt.add(9 * MSS)), &mut congestion, MSS)
+            })
             .collect();
         assert_eq!(verdicts[2], OnDuplicate::FastRetransmit);
     }

@@ -3,10 +3,11 @@
 use super::ack::tell_congestion;
 use super::common::{Common, Next};
 use super::congestion::Controller;
+use super::frto::Frto;
 use super::recovery::Mode;
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
-use crate::base::Errno;
+use crate::base::{Duration, Errno, Instant};
 use crate::trace::{Timer, Why};
 use crate::transport::Env;
 
@@ -19,21 +20,33 @@ impl Synchronized {
         if self.gives_up(common, env) {
             return self.on_connection_timeout(common, env);
         }
+        let recent = self.snd.out.rack.recent(&self.snd.patience()).filter(|_| self.snd.by_sack);
         let snd = &mut self.snd;
         let first = snd.rto.expiries == 0;
         env.counters.tcp_ext_timeouts += 1;
-        if let Mode::Fast = snd.recovery.mode {
-            env.counters.tcp_ext_reno_failures += 1;
+        match (snd.out.recovery.mode, snd.by_sack) {
+            (Mode::Fast, false) => env.counters.tcp_ext_reno_failures += 1,
+            (Mode::Fast, true) => env.counters.tcp_ext_sack_failures += 1,
+            (Mode::Open | Mode::Cwr | Mode::Loss, _) => {}
         }
+        // RFC 5682 §2.1 step 1, §3.1: not within another recovery, nor for a segment that timed out before.
+        let calm = matches!(snd.out.recovery.mode, Mode::Open | Mode::Cwr)
+            || !snd.una.before(snd.out.recovery.recover);
+        snd.out.recovery.frto =
+            if env.config.tcp_frto && calm { Frto::First { resent: snd.una.add(1) } } else { Frto::Off };
         snd.note_loss();
-        snd.congestion.on_timeout(env.now, snd.flight(), first);
-        snd.recovery.on_timeout(snd.nxt);
+        let flight = snd.flight();
+        snd.congestion.on_timeout(env.now, flight, first);
+        snd.out.recovery.on_timeout(snd.una, snd.nxt);
         // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).
-        if snd.sacked.range_at(snd.offset(snd.una)).is_some() {
-            snd.sacked.clear();
+        if snd.out.board.is_sacked(snd.offset(snd.una)) {
+            snd.out.board.forget_sacks();
         }
         snd.usage.reset(snd.nxt);
-        snd.resend_all(Why::Retransmit);
+        snd.head_due = Some(Why::Retransmit);
+        // RFC 8985 §6.3: the head, and what was not sent just now.
+        let oldest = |age: Duration| Instant::from_nanos(env.now.as_nanos().saturating_sub(age.as_nanos()));
+        snd.out.board.lose_all(recent.map(oldest));
         tell_congestion(common, env, &self.snd, "retransmission timeout");
         self.back_off(common, env, Timer::Retransmit);
         Next::Stay
@@ -50,7 +63,6 @@ impl Synchronized {
         }
         self.timers.unanswered = self.timers.unanswered.saturating_add(1);
         env.counters.tcp_ext_win_probe += 1;
-        self.snd.resend = None;
         self.snd.head_due = Some(Why::ZeroWindowProbe);
         self.back_off(common, env, Timer::Persist);
         Next::Stay

@@ -73,6 +73,7 @@ impl Rto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Instant;
 
     const fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -99,7 +100,7 @@ mod tests {
             })
             .collect();
         assert_eq!(intervals, [1, 2, 4, 8, 16, 32, 64, 120, 120, 120]);
-        rtt.sample(ms(50));
+        rtt.sample(ms(50), Instant::ZERO);
         rto.on_sample(&rtt, &config);
         assert_eq!(rto.interval, ms(250));
     }
@@ -109,12 +110,12 @@ mod tests {
     fn variance_has_a_floor() {
         let (mut config, mut rtt) = (Config::default(), Rtt::default());
         let mut rto = Rto::new(&config, false);
-        rtt.sample(ms(100));
+        rtt.sample(ms(100), Instant::ZERO);
         rto.refresh(&rtt, &config);
         assert_eq!(rto.interval, ms(300));
         config.tcp_rto_min_us = ms(1);
         for _ in 0..1000 {
-            rtt.sample(ms(100));
+            rtt.sample(ms(100), Instant::ZERO);
         }
         rto.refresh(&rtt, &config);
         assert!(rto.interval > ms(100), "a steady path still leaves the granularity");

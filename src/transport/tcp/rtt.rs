@@ -9,6 +9,17 @@ use crate::wire::seq::SeqNumber;
 /// Clock granularity G (RFC 6298 §2): timers are never later than the caller's wake-up, a millisecond.
 pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
 
+/// The least round trip is that of two such spans at most (Linux's tcp_min_rtt_wlen).
+const HALF_WINDOW: Duration = Duration::from_secs(150);
+
+/// A minimum over a sliding window, in two halves (RFC 8985 §6.2 step 1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Least {
+    current: Option<Duration>,
+    before: Option<Duration>,
+    since: Instant,
+}
+
 /// What is known of the round-trip time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Estimate {
@@ -28,8 +39,8 @@ pub(super) enum Estimate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rtt {
     pub estimate: Estimate,
-    /// Least sample seen; `None` before the first.
-    pub min: Option<Duration>,
+    /// Least round trip of the last minutes.
+    least: Least,
     /// The segment that is timed: its end, and when it was sent.
     timed: Option<(SeqNumber, Instant)>,
 }
@@ -50,16 +61,31 @@ impl Rtt {
         match self.timed {
             Some((end, sent)) if end.at_or_before(ack) => {
                 self.timed = None;
-                self.sample(now.since(sent));
+                self.sample(now.since(sent), now);
                 true
             }
             Some(_) | None => false,
         }
     }
 
-    /// Takes a measured round-trip time.
-    pub fn sample(&mut self, r: Duration) {
-        self.min = Some(self.min.map_or(r, |min| min.min(r)));
+    /// The least round-trip time of the last minutes; `None` before the first.
+    pub fn min(&self) -> Option<Duration> {
+        let Least { current, before, .. } = self.least;
+        [current, before].into_iter().flatten().min()
+    }
+
+    /// Takes note of the round-trip time of any one segment.
+    pub fn note(&mut self, r: Duration, now: Instant) {
+        let least = &mut self.least;
+        if now.since(least.since) >= HALF_WINDOW {
+            *least = Least { current: None, before: least.current, since: now };
+        }
+        least.current = Some(least.current.map_or(r, |min| min.min(r)));
+    }
+
+    /// Takes a measured round-trip time into the estimate.
+    pub fn sample(&mut self, r: Duration, now: Instant) {
+        self.note(r, now);
         self.estimate = match self.estimate {
             // RFC 6298 §2.2.
             Estimate::NoSample => Estimate::Measured { srtt: r, rttvar: r.div(2) },
@@ -92,7 +118,7 @@ mod tests {
     fn after(samples: &[u64]) -> Estimate {
         let mut rtt = Rtt::default();
         for sample in samples {
-            rtt.sample(ms(*sample));
+            rtt.sample(ms(*sample), Instant::ZERO);
         }
         rtt.estimate
     }
@@ -112,6 +138,22 @@ mod tests {
         assert_eq!(after(&[100, 200, 100]), third);
     }
 
+    /// conformance: 8985-6.2-1-minrtt
+    #[test]
+    fn the_minimum_follows_a_path_that_became_longer() {
+        let mut rtt = Rtt::default();
+        rtt.note(ms(10), Instant::ZERO);
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        for secs in 1..=150 {
+            rtt.note(ms(100), at(secs));
+        }
+        assert_eq!(rtt.min(), Some(ms(10)));
+        for secs in 151..=300 {
+            rtt.note(ms(100), at(secs));
+        }
+        assert_eq!(rtt.min(), Some(ms(100)));
+    }
+
     /// conformance: 6298-3-karn
     #[test]
     fn a_retransmission_ends_the_timing() {
@@ -125,6 +167,6 @@ mod tests {
         assert!(!rtt.on_ack(SeqNumber(19), at(650)), "the timed octets are not covered");
         assert!(rtt.on_ack(SeqNumber(30), at(700)));
         assert_eq!(rtt.srtt(), Some(ms(100)), "timed from the first of the two");
-        assert_eq!(rtt.min, Some(ms(100)));
+        assert_eq!(rtt.min(), Some(ms(100)));
     }
 }

@@ -1,24 +1,18 @@
 //! The sending half of a synchronized connection: RFC 9293's SND variables and what stands behind them.
 //!
-//! Invariants: SND.UNA ≤ SND.NXT ≤ end of the queued data + FIN; the buffer begins at SND.UNA; SACKed ranges lie within what is in
-//! flight; `resend` lies within SND.UNA..SND.NXT.
+//! Invariants: SND.UNA ≤ SND.NXT ≤ end of the queued data + FIN; the buffer begins at SND.UNA; the scoreboard covers SND.UNA..SND.NXT.
 
 use super::congestion::{Congestion, Controller};
-use super::recovery::Recovery;
+use super::frto::Frto;
+use super::in_flight::WhileInFlight;
+use super::rack::Reordering;
+use super::recovery::Mode;
 use super::rto::Rto;
 use super::rtt::Rtt;
 use super::send_buffer::SendBuffer;
-use crate::base::{Instant, RangeSet};
+use crate::base::Instant;
 use crate::trace::Why;
 use crate::wire::seq::SeqNumber;
-
-/// Data to be sent again, in order, as the congestion window allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Resend {
-    pub from: SeqNumber,
-    pub to: SeqNumber,
-    pub why: Why,
-}
 
 /// Why new data is held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +22,8 @@ pub(super) enum Blocked {
     No,
     /// By the congestion window.
     Cwnd,
+    /// Until its time has come (pacing).
+    Pace,
     /// By a closed or full peer window.
     Window,
     /// By a window too small to be worth a segment.
@@ -70,15 +66,16 @@ pub(super) struct Sender {
     pub urgent: Option<SeqNumber>,
     /// End of the last segment sent that was not full.
     pub small_end: SeqNumber,
-    /// What the peer holds out of order (RFC 2018), by stream offset.
-    pub sacked: RangeSet,
+    /// Losses are found by RACK, not by counting duplicates: the peer sends SACK.
+    pub by_sack: bool,
+    /// What the past says about reordering.
+    pub reordering: Reordering,
+    pub out: WhileInFlight,
     pub rtt: Rtt,
     pub rto: Rto,
     pub congestion: Congestion,
-    pub recovery: Recovery,
     /// The segment at SND.UNA goes again, whatever the congestion window says.
     pub head_due: Option<Why>,
-    pub resend: Option<Resend>,
     pub blocked: Blocked,
     /// Something of the initial window was lost: later restarts are more careful (RFC 6928 §2).
     pub rough_start: bool,
@@ -96,6 +93,8 @@ pub(super) struct Usage {
     pub flight: u32,
     /// End of the round trip.
     until: SeqNumber,
+    /// End of the round trip as congestion control counts them.
+    round: SeqNumber,
     /// The window was what limited sending.
     limited: bool,
     /// Something was sent since the last look.
@@ -114,6 +113,7 @@ pub(super) struct SenderStart {
     pub rtt: Rtt,
     pub rto: Rto,
     pub congestion: Congestion,
+    pub by_sack: bool,
 }
 
 impl Sender {
@@ -137,18 +137,18 @@ impl Sender {
             push_once: false,
             urgent: None,
             small_end: first,
-            sacked: RangeSet::new(),
+            by_sack: start.by_sack,
+            reordering: Reordering::default(),
+            out: WhileInFlight::default(),
             rtt: start.rtt,
             rto: start.rto,
             congestion: start.congestion,
-            recovery: Recovery::new(start.iss),
             head_due: None,
-            resend: None,
             blocked: Blocked::No,
             rough_start: false,
             last_sent: None,
             owed_since: None,
-            usage: Usage { until: first, ..Usage::default() },
+            usage: Usage { until: first, round: first, ..Usage::default() },
         }
     }
 
@@ -205,16 +205,19 @@ impl Sender {
 
     /// Octets of new data that the congestion window still takes, limited transmit included.
     pub fn cwnd_room(&self) -> u32 {
-        let window = self.congestion.cwnd().saturating_add(self.recovery.limited_transmit(self.mss));
-        window.saturating_sub(self.flight())
+        if let Frto::Second { left } = self.out.recovery.frto {
+            return left * self.mss;
+        }
+        let window = self.congestion.cwnd().saturating_add(self.out.recovery.limited_transmit(self.mss));
+        window.saturating_sub(self.in_network())
     }
 
-    /// Octets sent again and presumably in flight, while `resend` is under way: what was before it is lost or SACKed.
-    pub fn resend_pipe(&self, from: SeqNumber) -> u32 {
-        let (start, end) = (self.offset(self.una), self.offset(from));
-        let held: u64 =
-            self.sacked.iter().take_while(|r| r.start < end).map(|r| r.end.min(end) - r.start).sum();
-        (end - start).saturating_sub(held) as u32
+    /// What counts against the congestion window. NewReno's recovery inflates the window instead of counting what has left.
+    pub fn in_network(&self) -> u32 {
+        match self.out.recovery.mode {
+            Mode::Fast if !self.by_sack => self.flight(),
+            Mode::Open | Mode::Cwr | Mode::Fast | Mode::Loss => self.out.board.pipe(),
+        }
     }
 
     /// A loss was found; within the first window it shows that the window was too large for the path.
@@ -223,9 +226,10 @@ impl Sender {
     }
 
     /// Everything in flight is to be sent again.
-    pub fn resend_all(&mut self, why: Why) {
+    pub fn resend_all(&mut self) {
         self.head_due = None;
-        self.resend = (self.una != self.nxt).then_some(Resend { from: self.una, to: self.nxt, why });
+        self.out.board.lose_all(None);
+        self.rtt.on_retransmit();
     }
 
     /// SND.NXT for a segment without text: within the peer's window even after the peer has shrunk it.
@@ -263,8 +267,17 @@ impl Usage {
         self.limited || cwnd < ssthresh && cwnd < self.flight.saturating_mul(2)
     }
 
+    /// Is all acknowledged that was in flight when the last round trip began? Then the next begins.
+    pub fn new_round(&mut self, una: SeqNumber, nxt: SeqNumber) -> bool {
+        let new = !una.before(self.round);
+        if new {
+            self.round = nxt;
+        }
+        new
+    }
+
     /// A timeout emptied the path.
     pub fn reset(&mut self, nxt: SeqNumber) {
-        *self = Usage { flight: 0, until: nxt, limited: true, sent: self.sent };
+        *self = Usage { flight: 0, until: nxt, round: nxt, limited: true, sent: self.sent };
     }
 }

@@ -29,7 +29,6 @@ impl Synchronized {
             super::rtt::Estimate::Measured { rttvar, .. } => rttvar,
         };
         let ago = |at: Option<Instant>| at.map_or(0, |at| now.since(at).as_millis() as u32);
-        let sacked = u32::try_from(snd.sacked.count()).unwrap_or(u32::MAX);
         TcpInfo {
             state: self.phase.state().name(),
             retransmits: u32::from(snd.rto.expiries),
@@ -47,13 +46,13 @@ impl Synchronized {
             last_data_recv: ago(rcv.ack.last_data),
             last_ack_recv: ago(Some(self.timers.heard)),
             unacked: segments(snd.flight()),
-            sacked: segments(sacked),
-            lost: snd.resend.map_or(0, |resend| segments(resend.to.since(resend.from).unwrap_or(0))),
-            retrans: 0,
+            sacked: segments(snd.out.board.sacked()),
+            lost: segments(snd.out.board.lost() + snd.out.board.again()),
+            retrans: segments(snd.out.board.again()),
             pmtu: common.path_mtu,
             rtt: snd.rtt.srtt().map_or(0, micros),
             rttvar: micros(rttvar),
-            min_rtt: snd.rtt.min.map_or(0, micros),
+            min_rtt: snd.rtt.min().map_or(0, micros),
             snd_ssthresh: match snd.congestion.ssthresh() {
                 u32::MAX => u32::MAX >> 1,
                 ssthresh => ssthresh / snd.mss.max(1),

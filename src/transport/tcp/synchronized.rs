@@ -107,7 +107,7 @@ impl Synchronized {
         let mss = effective_mss(common, peer_mss, agreement.timestamps.is_some());
         let (mut rtt, mut rto) = (Rtt::default(), Rto::new(env.config, syn_losses > 0));
         if let Some(sample) = sample {
-            rtt.sample(sample);
+            rtt.sample(sample, env.now);
             rto.on_sample(&rtt, env.config);
         }
         let initial = initial_window(mss, env.config.tcp_init_cwnd, syn_losses);
@@ -124,6 +124,7 @@ impl Synchronized {
             rtt,
             rto,
             congestion: Congestion::open(env, common.settings.congestion, (initial, mss), sample),
+            by_sack: agreement.sack,
         });
         snd.urgent = early.urgent.map(|offset| snd.seq(offset));
         let rcv = Receiver {
@@ -169,7 +170,7 @@ impl Synchronized {
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
         let sack = self.rcv.sack.as_ref().map_or(0, |sack| size_of_val(&**sack) + 48 * sack.due.capacity());
-        let sacked = self.snd.sacked.len() * 16;
+        let sacked = self.snd.out.memory_octets();
         let buffers = self.snd.buffer.memory_octets() + self.rcv.buffer.memory_octets();
         size_of::<Synchronized>() + sack + sacked + buffers
     }

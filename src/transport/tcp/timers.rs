@@ -17,6 +17,16 @@ pub(super) enum SendTimer {
     Retransmit {
         at: Instant,
     },
+    /// Before that a probe goes (RFC 8985 §7).
+    TailLossProbe {
+        at: Instant,
+        rto: Instant,
+    },
+    /// Before that losses are looked for (RFC 8985 §6.2 step 5).
+    Reorder {
+        at: Instant,
+        rto: Instant,
+    },
     /// Something waits for a window (RFC 9293 §3.8.6.1); `sent` probes went out since it closed.
     Persist {
         at: Instant,
@@ -82,6 +92,8 @@ impl Timers {
             SendTimer::KeepAlive { sent, .. } => u32::from(sent),
             SendTimer::Idle
             | SendTimer::Retransmit { .. }
+            | SendTimer::TailLossProbe { .. }
+            | SendTimer::Reorder { .. }
             | SendTimer::Persist { .. }
             | SendTimer::Override { .. } => u32::from(self.unanswered),
         }
@@ -100,6 +112,8 @@ impl Timers {
         match self.send {
             SendTimer::Idle => None,
             SendTimer::Retransmit { at }
+            | SendTimer::TailLossProbe { at, .. }
+            | SendTimer::Reorder { at, .. }
             | SendTimer::Persist { at, .. }
             | SendTimer::Override { at }
             | SendTimer::KeepAlive { at, .. } => Some(at),
@@ -112,7 +126,8 @@ impl Synchronized {
     pub fn deadline(&self, common: &Common) -> Option<Instant> {
         let timers = &self.timers;
         let user = self.user_deadline(common);
-        [timers.send_deadline(), self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user]
+        let pace = self.snd.out.pacer.wakes_at();
+        [timers.send_deadline(), self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user, pace]
             .into_iter()
             .flatten()
             .min()
@@ -128,6 +143,7 @@ impl Synchronized {
             due(self.timers.fin_wait2),
         );
         let send = due(self.timers.send_deadline());
+        let pace = due(self.snd.out.pacer.wakes_at());
         if user {
             return self.on_user_timeout(common, env);
         }
@@ -136,7 +152,10 @@ impl Synchronized {
             env.counters.tcp_ext_abort_on_linger += 1;
             return Next::Closed(None);
         }
-        common.output_due |= ack || hold || send;
+        common.output_due |= ack || hold || send || pace;
+        if pace {
+            self.snd.out.pacer.on_wake();
+        }
         if ack {
             common.fired(env, Timer::DelayedAck, 1);
             self.rcv.ack.on_timeout();
@@ -152,6 +171,8 @@ impl Synchronized {
         match self.timers.send {
             SendTimer::Idle => Next::Stay,
             SendTimer::Retransmit { .. } => self.on_retransmit_timeout(common, env),
+            SendTimer::TailLossProbe { .. } => self.on_probe_timeout(common, env),
+            SendTimer::Reorder { rto, .. } => self.on_reorder_timeout(common, env, rto),
             SendTimer::Persist { sent, .. } => self.on_persist_timeout(common, env, sent),
             SendTimer::Override { .. } => {
                 common.fired(env, Timer::Override, 1);
@@ -168,6 +189,10 @@ impl Synchronized {
         let snd = &mut self.snd;
         let limited = snd.blocked == Blocked::Cwnd;
         snd.usage.on_round_end(snd.una, snd.nxt, limited);
+        let in_flight = snd.out.board.pipe();
+        if in_flight > 0 && !snd.wants_to_send() && snd.out.board.lost() == 0 && snd.cwnd_room() > 0 {
+            snd.out.rate.on_app_limited(in_flight);
+        }
         if snd.una == snd.nxt && !snd.wants_to_send() {
             snd.owed_since = None;
         } else {
@@ -182,7 +207,7 @@ impl Synchronized {
     fn settle_send_timer(&mut self, common: &mut Common, env: &mut Env) {
         let snd = &self.snd;
         if snd.una != snd.nxt {
-            self.restart_retransmit_timer(env.now, false);
+            self.restart_retransmit_timer(env, false);
             return;
         }
         self.timers.send = match (snd.blocked, self.timers.send) {
@@ -191,7 +216,7 @@ impl Synchronized {
             (Blocked::Window, _) => SendTimer::Persist { at: env.now + snd.rto.interval, sent: 0 },
             (Blocked::Silly, SendTimer::Override { at }) => SendTimer::Override { at },
             (Blocked::Silly, _) => SendTimer::Override { at: env.now + OVERRIDE },
-            (Blocked::No | Blocked::Cwnd | Blocked::Nagle | Blocked::Cork, timer) => {
+            (Blocked::No | Blocked::Cwnd | Blocked::Pace | Blocked::Nagle | Blocked::Cork, timer) => {
                 self.keep_alive_timer(common, timer)
             }
         };

@@ -238,6 +238,7 @@ fn with_sack_only_news_count_and_what_is_held_is_not_sent_again() {
     let mut x = in_flight(6, PeerSyn::SACK);
     x.send(&[b'x'; 4000]).expect("room");
     x.out();
+    x.wait(ms(100));
     for _ in 0..5 {
         x.peer_sack(1, &[]);
         x.expect(&[]);

@@ -1,0 +1,74 @@
+//! What a sender keeps only while something is in flight or being repaired; an idle connection has none of it.
+
+use super::pacing::Pacer;
+use super::rack::Rack;
+use super::rate::DeliveryRate;
+use super::recovery::Recovery;
+use super::scoreboard::Scoreboard;
+use crate::base::Instant;
+use crate::wire::seq::SeqNumber;
+use core::ops::{Deref, DerefMut};
+
+/// The state of the flight.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    /// What became of every octet.
+    pub board: Scoreboard,
+    pub rack: Rack,
+    pub recovery: Recovery,
+    pub rate: DeliveryRate,
+    pub pacer: Pacer,
+    /// Something was sent since this was made.
+    begun: bool,
+}
+
+/// [`InFlight`], made when it is first changed. Until then it reads as that of nothing in flight.
+#[derive(Debug, Default)]
+pub(super) struct WhileInFlight(Option<Box<InFlight>>);
+
+static IDLE: InFlight = InFlight {
+    board: Scoreboard::EMPTY,
+    rack: Rack::NEW,
+    recovery: Recovery::NEW,
+    rate: DeliveryRate::NEW,
+    pacer: Pacer::NEW,
+    begun: false,
+};
+
+impl Deref for WhileInFlight {
+    type Target = InFlight;
+
+    fn deref(&self) -> &InFlight {
+        self.0.as_deref().unwrap_or(&IDLE)
+    }
+}
+
+impl DerefMut for WhileInFlight {
+    fn deref_mut(&mut self) -> &mut InFlight {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl WhileInFlight {
+    /// Octets from `una` on leave, and nothing was in flight; `delivered` octets came before them on this connection.
+    pub fn begin(&mut self, now: Instant, una: SeqNumber, delivered: u64) {
+        let flight = self.0.get_or_insert_default();
+        if !core::mem::replace(&mut flight.begun, true) {
+            // RFC 6582 §3.2 step 1.
+            flight.recovery.recover = una.sub(1);
+        }
+        flight.rate.restart(now, delivered);
+    }
+
+    /// Everything sent is acknowledged, up to `una`: gives the memory back, unless something of it is still to be remembered.
+    pub fn release(&mut self, una: SeqNumber) {
+        if self.0.as_ref().is_some_and(|flight| !flight.begun || flight.recovery.is_over(una)) {
+            self.0 = None;
+        }
+    }
+
+    /// Octets of memory behind it.
+    pub fn memory_octets(&self) -> usize {
+        self.0.as_ref().map_or(0, |flight| size_of::<InFlight>() + flight.board.memory_octets())
+    }
+}

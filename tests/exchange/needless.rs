@@ -1,0 +1,114 @@
+//! Retransmissions that were for nothing: F-RTO (RFC 5682), Eifel by timestamps (RFC 3522, 4015), D-SACK (RFC 3708). The window is as
+//! before then.
+
+use super::common::exchange::data::timestamps;
+use super::common::exchange::{Exchange, Setup};
+use super::common::ms;
+use super::rack::{flying, path};
+use tunstack::base::config::CongestionControl;
+
+/// Ten segments are in flight, more is queued, and the timer has expired: the head went again.
+fn timed_out() -> Exchange {
+    let mut x = path(|c| (c.tcp_init_cwnd, c.tcp_early_retrans) = (10, false));
+    x.write_octets(200_000);
+    x.sends(1, 10, 1000);
+    x.until(". 1:1001(1000) ack 1");
+    assert_eq!(x.cwnd(), 1);
+    x
+}
+
+/// conformance: 5682-2.1-1, 5682-2.1-2b, 5682-2.1-3b, 5682-4-response
+#[test]
+fn acknowledgments_that_were_only_late_restore_the_window() {
+    let mut x = timed_out();
+    x.peer(". 1:1(0) ack 1001").sends(10_001, 2, 1000);
+    x.peer(". 1:1(0) ack 2001");
+    assert!(x.cwnd() >= 10, "{}", x.cwnd());
+    assert!(x.data().iter().all(|range| range.start >= 12_001));
+    x.peer(". 1:1(0) ack 12001").ignore();
+    x.quiet_for(ms(100));
+    assert_eq!((x.counter("TcpRetransSegs"), x.counter("TcpExtTCPSpuriousRTOs")), (1, 1));
+}
+
+/// conformance: 5682-2.1-3a
+#[test]
+fn a_duplicate_after_the_new_segments_shows_a_real_loss() {
+    let mut x = timed_out();
+    x.peer(". 1:1(0) ack 1001").sends(10_001, 2, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 1001 <nop,nop,sack 10001:11001>");
+    assert_eq!(x.data()[0], 1001..2001);
+    assert!(x.cwnd() <= 3);
+    assert_eq!(x.counter("TcpExtTCPSpuriousRTOs"), 0);
+}
+
+/// conformance: 5682-2.1-2a
+#[test]
+fn a_first_answer_that_proves_nothing_means_conventional_recovery() {
+    // All of the flight is acknowledged: the retransmission may have filled the only hole.
+    let mut x = timed_out();
+    x.after(ms(100)).peer(". 1:1(0) ack 10001");
+    assert!(x.cwnd() <= 3);
+    assert_eq!(x.data().len(), x.cwnd() as usize);
+    // A duplicate.
+    let mut x = timed_out();
+    x.after(ms(100)).peer(". 1:1(0) ack 1 <nop,nop,sack 10001:10001>").quiet();
+    // Less than the retransmission.
+    let mut x = timed_out();
+    x.after(ms(100)).peer(". 1:1(0) ack 501");
+    assert!(x.data().iter().all(|range| range.start < 10_001));
+}
+
+/// conformance: 5682-2.1-1, 5682-3.1-not-in-recovery
+#[test]
+fn neither_a_second_timeout_nor_one_in_recovery_is_doubted() {
+    let mut x = timed_out();
+    x.until(". 1:1001(1000) ack 1");
+    x.peer(". 1:1(0) ack 1001");
+    assert_eq!(x.data()[0], 1001..2001);
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>").sends(1, 1, 1000);
+    x.until(". 1:1001(1000) ack 1");
+    x.peer(". 1:1(0) ack 4001");
+    assert_eq!(x.data()[0], 4001..5001);
+}
+
+/// conformance: 5682-3.1-sack
+#[test]
+fn with_sack_the_report_of_an_original_is_enough() {
+    let mut x = timed_out();
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 4001:5001>");
+    assert!(x.cwnd() >= 10);
+    assert!(x.data().iter().all(|range| range.start >= 10_001));
+    assert_eq!(x.counter("TcpExtTCPSpuriousRTOs"), 1);
+}
+
+/// An acknowledgment that echoes the original's timestamp, after the head went again.
+#[test]
+fn an_echo_of_the_original_restores_the_window_at_once() {
+    let mut x = Setup::new()
+        .syn_options("mss 1012,sackOK,TS val 1000 ecr 0,nop,wscale 7")
+        .config(|c| (c.tcp_congestion_control, c.tcp_early_retrans) = (CongestionControl::Reno, false))
+        .syn_received();
+    x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
+    x.write_octets(10_000);
+    let (original, _) = timestamps(&x.stack(". 1:1001(1000) ack 1")).expect("in use");
+    x.ignore();
+    x.until(". 1:1001(1000) ack 1");
+    assert_eq!(x.cwnd(), 1);
+    x.peer(&format!(". 1:1(0) ack 1001 <nop,nop,TS val * ecr {original}>"));
+    assert!(x.cwnd() >= 10, "{}", x.cwnd());
+    x.quiet_for(ms(100));
+    assert_eq!((x.counter("TcpExtTCPLossUndo"), x.counter("TcpRetransSegs")), (1, 1));
+}
+
+/// The head was overtaken by more than three segments: sent again, it came twice.
+#[test]
+fn when_all_that_went_again_came_twice_the_window_is_restored() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:5001>").sends(1, 1, 1000);
+    assert_eq!(x.ssthresh(), 5);
+    x.peer(". 1:1(0) ack 5001").ignore();
+    x.after(ms(100)).peer(". 1:1(0) ack 5001 <nop,nop,sack 1:1001>").ignore();
+    assert!(x.cwnd() >= 10 && x.ssthresh() > 100, "{} {}", x.cwnd(), x.ssthresh());
+    assert_eq!(x.counter("TcpExtTCPDSACKUndo"), 1);
+}

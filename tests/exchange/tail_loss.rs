@@ -1,0 +1,97 @@
+//! Tail loss probes (RFC 8985 §7). The round-trip time is 100 ms, the RTO 300 ms.
+
+use super::common::ms;
+use super::rack::{flying, path};
+
+/// conformance: 8985-7.2-schedule, 8985-7.2-pto, 8985-7.3-new-data, 8985-7.3-rearm
+#[test]
+fn after_two_round_trips_the_last_segment_goes_again_and_then_the_timer_runs() {
+    let mut x = path(|_| ());
+    x.write_octets(3000);
+    x.sends(1, 3, 1000);
+    let rto = x.rto();
+    assert_eq!(x.until("P. 2001:3001(1000) ack 1"), ms(200));
+    assert_eq!(x.counter("TcpExtTCPLossProbes"), 1);
+    assert_eq!(x.until(". 1:1001(1000) ack 1"), rto);
+}
+
+/// A lone segment may wait for the peer's delayed acknowledgment, but not beyond the timeout.
+///
+/// conformance: 8985-7.2-pto
+#[test]
+fn a_lone_segment_is_probed_later_but_not_after_the_timeout() {
+    let mut x = path(|_| ());
+    x.write_octets(1000);
+    x.sends(1, 1, 1000);
+    let rto = x.rto();
+    assert_eq!(x.until("P. 1:1001(1000) ack 1"), rto);
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 0));
+    assert_eq!(x.until("P. 1:1001(1000) ack 1"), rto);
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 1));
+}
+
+/// conformance: 8985-7.3-new-data
+#[test]
+fn new_data_is_the_better_probe_though_the_window_is_full() {
+    let mut x = flying(10);
+    assert_eq!(x.until(". 10001:11001(1000) ack 1"), ms(100));
+    assert_eq!(x.counter("TcpRetransSegs"), 0);
+}
+
+/// conformance: 8985-7.3-conditions
+#[test]
+fn there_is_one_probe_until_a_round_trip_was_measured() {
+    let mut x = path(|_| ());
+    x.write_octets(3000);
+    x.sends(1, 3, 1000);
+    x.until("P. 2001:3001(1000) ack 1");
+    // More is written; it gives no right to another probe.
+    x.write_octets(2000);
+    x.sends(3001, 2, 1000);
+    x.until(". 1:1001(1000) ack 1");
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 1));
+}
+
+/// conformance: 8985-7.2-schedule
+#[test]
+fn with_something_sacked_there_is_no_probe() {
+    let mut x = path(|_| ());
+    x.write_octets(4000);
+    x.sends(1, 4, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>");
+    x.until(". 1:1001(1000) ack 1");
+    assert_eq!(x.counter("TcpExtTCPLossProbes"), 0);
+}
+
+/// conformance: 8985-7.4-general
+#[test]
+fn the_answer_shows_what_else_is_lost() {
+    let mut x = path(|_| ());
+    x.write_octets(10_000);
+    x.sends(1, 10, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 7001");
+    x.until("P. 9001:10001(1000) ack 1");
+    x.after(ms(100)).peer(". 1:1(0) ack 7001 <nop,nop,sack 9001:10001>").sends(7001, 1, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 8001 <nop,nop,sack 9001:10001>").sends(8001, 1, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 10001");
+    assert_eq!((x.counter("TcpExtTCPTimeouts"), x.info().unacked), (0, 0));
+}
+
+/// conformance: 8985-7.4-single
+#[test]
+fn a_probe_that_repaired_the_only_loss_is_a_sign_of_congestion() {
+    for (answer, reduced) in [("", true), (" <nop,nop,sack 9001:10001>", false)] {
+        let mut x = path(|_| ());
+        x.write_octets(10_000);
+        x.sends(1, 10, 1000);
+        x.after(ms(100)).peer(". 1:1(0) ack 9001");
+        x.until("P. 9001:10001(1000) ack 1");
+        x.after(ms(100)).peer(&format!(". 1:1(0) ack 10001{answer}"));
+        // Only what is sent later shows whether a duplicate is reported.
+        x.write_octets(1000);
+        x.sends(10_001, 1, 1000);
+        x.after(ms(100)).peer(". 1:1(0) ack 11001");
+        assert_eq!(x.ssthresh() < 100, reduced);
+        assert_eq!(x.counter("TcpExtTCPLossProbeRecovery"), u64::from(reduced));
+    }
+}
