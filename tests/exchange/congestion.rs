@@ -8,7 +8,7 @@ const MSS: i64 = 1460;
 
 /// A connection that took `rtt` to open, with plenty queued and its initial window in flight.
 fn flying(segments: u32, queued: usize) -> Exchange {
-    let mut x = Setup::new().config(|config| config.tcp_init_cwnd = segments).syn_received();
+    let mut x = Setup::reno().config(|config| config.tcp_init_cwnd = segments).syn_received();
     x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
     x.write_octets(queued);
     assert_eq!(x.octets_sent(), u64::from(segments) * MSS as u64, "the initial window");
@@ -44,7 +44,7 @@ fn the_initial_window_of_rfc_5681_depends_on_the_mss() {
     for (mss, mtu, segments) in
         [(1460, 1500, 3), (536, 1500, 4), (1095, 1500, 4), (1096, 1500, 3), (2190, 9000, 3), (2191, 9000, 2)]
     {
-        let mut x = Setup::new()
+        let mut x = Setup::reno()
             .mtu(mtu)
             .syn_options(&format!("mss {mss}"))
             .config(|config| config.tcp_init_cwnd = 0)
@@ -57,11 +57,11 @@ fn the_initial_window_of_rfc_5681_depends_on_the_mss() {
 /// conformance: 6928-2-iw10, 5681-3.1-syn-no-increase
 #[test]
 fn the_initial_window_is_ten_segments() {
-    let mut x = Exchange::established();
+    let mut x = Setup::reno().established();
     x.write_octets(60_000);
     assert_eq!(x.octets_sent(), 14_600);
     assert_eq!(x.info().snd_cwnd, 10);
-    let mut x = Exchange::connected();
+    let mut x = Setup::reno().connected();
     assert_eq!(x.info().snd_cwnd, 10);
     x.write_octets(60_000);
     assert_eq!(x.octets_sent(), 14_600);
@@ -148,7 +148,7 @@ fn the_first_two_duplicates_release_a_new_segment_each() {
 /// conformance: 3042-2-send
 #[test]
 fn limited_transmit_respects_the_peers_window() {
-    let mut x = Setup::new().window(3 * 1460).established();
+    let mut x = Setup::reno().window(3 * 1460).established();
     x.write_octets(20_000);
     assert_eq!(x.octets_sent(), 3 * 1460);
     dup(&mut x, 1);
@@ -200,7 +200,7 @@ fn what_is_no_duplicate_is_not_counted() {
         let data = x.take_all().iter().map(|tcp| tcp.payload.len()).sum::<usize>();
         assert_eq!(data, 0, "{text}");
     }
-    let mut x = Exchange::established();
+    let mut x = Setup::reno().established();
     for _ in 0..5 {
         x.peer(". 1:1(0) ack 1").quiet();
     }
@@ -320,7 +320,7 @@ fn recovery_ends_with_half_of_what_was_in_flight() {
 #[test]
 fn after_an_idle_time_it_restarts_from_the_initial_window() {
     for (restart, most) in [(true, 10), (false, 14)] {
-        let mut x = Setup::new().config(|config| config.tcp_slow_start_after_idle = restart).syn_received();
+        let mut x = Setup::reno().config(|config| config.tcp_slow_start_after_idle = restart).syn_received();
         x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
         x.write_octets(20 * 1460).take_all();
         let mut una = 1;
@@ -379,7 +379,7 @@ fn no_new_data_goes_beyond_the_window() {
 /// An application that sends little does not earn a large window.
 #[test]
 fn an_unused_window_does_not_grow() {
-    let mut x = Setup::new().syn_received();
+    let mut x = Setup::reno().syn_received();
     x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
     let mut una = 1;
     for _ in 0..20 {

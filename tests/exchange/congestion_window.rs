@@ -6,7 +6,7 @@ use tunstack::base::Rng;
 
 /// Segments of 1000 octets, no SACK, no timestamps, and a window of the peer that never limits.
 fn bulk() -> Setup {
-    Setup::new().syn_options("mss 1000,nop,wscale 7")
+    Setup::reno().syn_options("mss 1000,nop,wscale 7")
 }
 
 /// Established, with so much written that there is always more to send.
@@ -157,7 +157,7 @@ fn ssthresh_is_two_segments_at_least() {
 fn never_more_in_flight_than_both_windows_allow() {
     for seed in 0..20 {
         let mut rng = Rng::from_seed(seed);
-        let mut x = Setup::new().syn_options("mss 1000").established();
+        let mut x = Setup::reno().syn_options("mss 1000").established();
         x.write_octets(400_000);
         let (mut acked, mut highest) = (1, 1);
         let mut window = 65_535;

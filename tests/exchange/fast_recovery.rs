@@ -5,7 +5,7 @@ use super::common::{Exchange, ms, secs};
 
 /// Ten segments of 1000 octets are in flight, and there is more to send.
 fn ten_in_flight() -> Exchange {
-    ten_in_flight_with(Setup::new())
+    ten_in_flight_with(Setup::reno())
 }
 
 fn ten_in_flight_with(setup: Setup) -> Exchange {
@@ -44,7 +44,7 @@ fn two_duplicates_resend_nothing() {
 /// conformance: 5681-2-dupack-def
 #[test]
 fn with_nothing_outstanding_there_are_no_duplicates() {
-    let mut x = Setup::new().syn_options("mss 1000").established();
+    let mut x = Setup::reno().syn_options("mss 1000").established();
     for _ in 0..5 {
         x.peer(". 1:1(0) ack 1");
     }
@@ -73,7 +73,7 @@ fn a_fin_is_no_duplicate() {
 /// conformance: 5681-3.2-5-send
 #[test]
 fn new_data_in_recovery_stays_within_the_peers_window() {
-    let mut x = Setup::new().syn_options("mss 1000").window(10_000).established();
+    let mut x = Setup::reno().syn_options("mss 1000").window(10_000).established();
     x.write_octets(50_000);
     x.sends(1, 10, 1000);
     for duplicate in 1..=9 {
@@ -151,7 +151,7 @@ fn the_timer_restarts_with_every_retransmission_of_the_head() {
 #[test]
 fn a_loss_in_the_first_window_is_found() {
     for seed in 1..=20 {
-        let mut x = Setup::new().syn_options("mss 1000").seed(seed).established();
+        let mut x = Setup::reno().syn_options("mss 1000").seed(seed).established();
         x.write_octets(4000);
         x.sends(1, 4, 1000);
         x.peer(". 1:1(0) ack 1").peer(". 1:1(0) ack 1").peer(". 1:1(0) ack 1");
@@ -164,7 +164,7 @@ fn a_loss_in_the_first_window_is_found() {
 /// conformance: 6582-3.2-2-check
 #[test]
 fn duplicates_from_needless_retransmissions_start_no_recovery() {
-    let mut x = ten_in_flight_with(Setup::new().config(|c| c.tcp_frto = false));
+    let mut x = ten_in_flight_with(Setup::reno().config(|c| c.tcp_frto = false));
     x.until(". 1:1001(1000) ack 1");
     for (ack, again) in [(1001, 2), (2001, 2), (3001, 2), (4001, 2), (5001, 1)] {
         x.peer(&format!(". 1:1(0) ack {ack}"));

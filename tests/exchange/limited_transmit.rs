@@ -6,7 +6,7 @@ use super::rack::path;
 
 /// A window of three segments is in flight, and there is more to send.
 fn three_in_flight(options: &str) -> Exchange {
-    let mut x = Setup::new().syn_options(options).config(|c| c.tcp_init_cwnd = 3).established();
+    let mut x = Setup::reno().syn_options(options).config(|c| c.tcp_init_cwnd = 3).established();
     x.write_octets(20_000);
     x.sends(1, 3, 1000);
     x

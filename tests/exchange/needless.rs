@@ -5,7 +5,6 @@ use super::common::exchange::data::timestamps;
 use super::common::exchange::{Exchange, Setup};
 use super::common::ms;
 use super::rack::{flying, path};
-use tunstack::base::config::CongestionControl;
 
 /// Ten segments are in flight, more is queued, and the timer has expired: the head went again.
 fn timed_out() -> Exchange {
@@ -85,9 +84,9 @@ fn with_sack_the_report_of_an_original_is_enough() {
 /// An acknowledgment that echoes the original's timestamp, after the head went again.
 #[test]
 fn an_echo_of_the_original_restores_the_window_at_once() {
-    let mut x = Setup::new()
+    let mut x = Setup::reno()
         .syn_options("mss 1012,sackOK,TS val 1000 ecr 0,nop,wscale 7")
-        .config(|c| (c.tcp_congestion_control, c.tcp_early_retrans) = (CongestionControl::Reno, false))
+        .config(|c| c.tcp_early_retrans = false)
         .syn_received();
     x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
     x.write_octets(10_000);

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
+use tunstack::base::config::CongestionControl;
 use tunstack::base::{Cidr, Duration, Instant};
 use tunstack::host::{Domain, Errno, Host, Link, Opt, Shutdown, Type};
 use tunstack::trace::TcpState;
@@ -43,6 +44,11 @@ impl Setup {
             options: Vec::new(),
             quick: false,
         }
+    }
+
+    /// The same under RFC 5681's congestion control.
+    pub fn reno() -> Setup {
+        Setup::new().config(|config| config.tcp_congestion_control = CongestionControl::Reno)
     }
 
     /// Changes settings of the host.

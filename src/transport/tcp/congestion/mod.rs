@@ -13,6 +13,7 @@ use crate::base::{Duration, Instant};
 use crate::transport::Env;
 
 /// What one acknowledgment tells a controller. Counts are octets of this one acknowledgment.
+#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AckSample {
     pub now: Instant,
@@ -38,6 +39,7 @@ pub(super) struct AckSample {
 }
 
 /// Delivery rate (draft-ietf-ccwg-bbr, "Delivery Rate Samples"), from the segment sent last of those newly delivered.
+#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateSample {
     /// Octets delivered on this connection so far, and when that segment was sent.
@@ -55,6 +57,7 @@ pub(super) struct RateSample {
 }
 
 /// Why a window is to be reduced.
+#[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     /// Fast recovery begins.
@@ -96,6 +99,7 @@ pub(super) trait Controller {
 }
 
 /// What a controller starts from.
+#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     pub now: Instant,

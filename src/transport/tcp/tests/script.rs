@@ -1,6 +1,7 @@
 //! One connection against a test that plays the peer, in numbers relative to the two ISNs.
 
 use super::{End, Sent, flow, ms};
+use crate::base::config::CongestionControl;
 use crate::base::{Duration, Errno, Instant, MsgFlags, Readiness};
 use crate::trace::{TcpState, Why};
 use crate::transport::tcp::{Settings, Verdict};
@@ -44,7 +45,9 @@ pub(super) struct Script {
 impl Script {
     /// Nothing has happened.
     pub fn new(syn: PeerSyn) -> Script {
-        let end = End::new(flow(), 1);
+        let mut end = End::new(flow(), 1);
+        // The windows in these scripts are RFC 5681's.
+        end.config.tcp_congestion_control = CongestionControl::Reno;
         let settings = Settings::new(&end.config);
         let now = Instant::ZERO + Duration::from_secs(5000);
         Script { end, now, settings, syn, ts_base: 7000, last_verdict: Verdict::Taken }
