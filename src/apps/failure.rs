@@ -90,8 +90,15 @@ pub fn usage(error: &clap::Error) -> Failure {
     let context = |kind| error.get(kind).map(context_words).unwrap_or_default();
     let argument = context(ContextKind::InvalidArg).join(" ");
     let value = context(ContextKind::InvalidValue).join(" ");
+    // "Usage: tunstack ping [OPTIONS] <HOST>"
+    let usage = context(ContextKind::Usage).join(" ");
+    let command = usage.split_whitespace().nth(2);
+    let help = match command.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())) {
+        Some(command) => format!("`tunstack {command} --help`"),
+        None => "`tunstack --help`".to_owned(),
+    };
     let near = |kind| match context(kind).as_slice() {
-        [] => "`tunstack --help` lists them".to_owned(),
+        [] => format!("{help} lists them"),
         near => format!("did you mean {}?", near.join(" or ")),
     };
     Failure::input(match error.kind() {
@@ -109,11 +116,10 @@ pub fn usage(error: &clap::Error) -> Failure {
             format!("there is no command '{command}': {}", near(ContextKind::SuggestedSubcommand))
         }
         ErrorKind::UnknownArgument => {
-            let near = near(ContextKind::SuggestedArg).replace("tunstack --help", "tunstack COMMAND --help");
-            format!("there is no option or argument '{argument}' here: {near}")
+            format!("there is no option or argument '{argument}' here: {}", near(ContextKind::SuggestedArg))
         }
         ErrorKind::MissingRequiredArgument => {
-            format!("{argument} is missing: `tunstack COMMAND --help` says what it is")
+            format!("{argument} is missing: {help} says what it is")
         }
         ErrorKind::ArgumentConflict => {
             format!("{argument} and {} exclude each other", context(ContextKind::PriorArg).join(", "))

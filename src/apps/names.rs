@@ -58,9 +58,9 @@ pub fn run_services(options: &cli::Services) -> Outcome {
         outln!("{:<20} {port:<12}{}", service.name, aliases(&service.aliases));
     }
     match (&options.which, found.is_empty()) {
-        (Some(which), true) => {
-            Err(Failure::run(format!("no well-known service is called or has the port '{which}'")))
-        }
+        (Some(which), true) => Err(Failure::run(format!(
+            "no well-known service is called or has the port '{which}': `tunstack services` lists all"
+        ))),
         _ => Ok(()),
     }
 }

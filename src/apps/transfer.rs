@@ -28,8 +28,9 @@ pub fn run_send(options: &cli::Send) -> Outcome {
         if path.is_dir() {
             return Err(Failure::input(format!("{} is a directory: name a file", path.display())));
         }
-        let file = File::open(path)
-            .map_err(|error| Failure::input(format!("cannot read {}: {}", path.display(), plain(&error))))?;
+        let file = File::open(path).map_err(|error| {
+            Failure::input(format!("cannot read {}: {}: name another file", path.display(), plain(&error)))
+        })?;
         let length = file.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
         (Box::new(file), length)
     };

@@ -141,7 +141,7 @@ pub fn run(options: &cli::Wire) -> Outcome {
     let seed = options.seed.unwrap_or_else(super::device::random);
     let mut join = Join::new(a, b, &link, seed);
     let interfaces = [&at_a, &at_b].map(|at| at.interface.clone());
-    eprintln!(
+    errln!(
         "joined {} and {}, seed {seed}{}",
         described(ends[0], &setups[0], &interfaces[0]),
         described(ends[1], &setups[1], &interfaces[1]),

@@ -353,7 +353,10 @@ fn resolve_and_services() {
     let said = run("services no-such");
     assert_eq!(
         (said.error.as_str(), said.code),
-        ("tunstack: no well-known service is called or has the port 'no-such'\n", Some(1))
+        (
+            "tunstack: no well-known service is called or has the port 'no-such': `tunstack services` lists all\n",
+            Some(1)
+        )
     );
 }
 

@@ -45,7 +45,7 @@ fn bad_arguments() {
         "serve echo --addr 10.9.0/24",
         "--addr: '10.9.0/24' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
     );
-    refuses("serve", "<SERVICE>... is missing: `tunstack COMMAND --help` says what it is");
+    refuses("serve", "<SERVICE>... is missing: `tunstack serve --help` says what it is");
     refuses(
         "ping h --link rain=1%",
         run("ping h --link rain=1%").error.trim_end().trim_start_matches("tunstack: "),
@@ -75,7 +75,7 @@ fn bad_arguments() {
         "--port http=81 is for a service that is not offered: add http to the services",
     );
     refuses("get https://example.com/", "'https' is not spoken here: only http:// addresses can be fetched");
-    refuses("send nofile 10.9.0.1:1", "cannot read nofile: No such file or directory");
+    refuses("send nofile 10.9.0.1:1", "cannot read nofile: No such file or directory: name another file");
     refuses(
         "send /dev/null 10.9.0.1",
         "'10.9.0.1' is no HOST:PORT: write it like 10.9.0.1:9000 or [fd09::1]:9000",
@@ -200,7 +200,7 @@ fn capture() {
 
 fn ends_of_a_wire() {
     private();
-    refuses("wire red", "<B> is missing: `tunstack COMMAND --help` says what it is");
+    refuses("wire red", "<B> is missing: `tunstack wire --help` says what it is");
     refuses("wire no-such red", "there is no network namespace no-such: `sudo ip netns add no-such`");
     refuses(
         "wire ./no-such red",

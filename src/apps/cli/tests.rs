@@ -78,7 +78,7 @@ fn client_of_the_demo_takes_all_that_follows() {
 
 #[test]
 fn each_mistake_is_told_in_one_sentence_with_its_mend() {
-    let cases: [(&[&str], &str); 28] = [
+    let cases: [(&[&str], &str); 29] = [
         (
             &["ping", "h", "--addr", "10.9.0/24"],
             "--addr: '10.9.0/24' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
@@ -127,13 +127,14 @@ fn each_mistake_is_told_in_one_sentence_with_its_mend() {
         ),
         (&["serve", "echo", "--port", "echo=0"], "--port: '0' is no port: choose 1 to 65535"),
         (&["ping", "h", "--gateway", "x"], "--gateway: 'x' is no IP address, like 10.9.0.1 or fd09::1"),
-        (&["ping"], "<HOST> is missing: `tunstack COMMAND --help` says what it is"),
+        (&["ping"], "<HOST> is missing: `tunstack ping --help` says what it is"),
         (&["serve", "ftp"], "'ftp' is no SERVICE: choose echo, discard, daytime, chargen, http, chat"),
         (&["pong"], "there is no command 'pong': did you mean ping?"),
         (
             &["ping", "h", "--gatway", "9"],
             "there is no option or argument '--gatway' here: did you mean --gateway?",
         ),
+        (&["ping", "h", "x"], "there is no option or argument 'x' here: `tunstack ping --help` lists them"),
         (&["ping", "h", "--mtu"], "--mtu <N> needs a value"),
         (
             &["ping", "h", "--mtu", "big"],
