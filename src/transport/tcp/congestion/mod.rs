@@ -1,10 +1,13 @@
 //! Congestion control: how much may be in flight, and how fast it leaves. The controller sees acknowledgments, losses and time; what is
 //! lost and what is sent again is recovery's business.
 
+mod bbr;
 mod cubic;
 mod hystart;
+mod max_filter;
 mod reno;
 
+pub(super) use bbr::Bbr;
 pub(super) use cubic::Cubic;
 pub(super) use reno::Reno;
 
@@ -56,6 +59,19 @@ pub(super) struct RateSample {
     pub app_limited: bool,
 }
 
+/// Octets that were sent together and are newly judged lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostSample {
+    pub now: Instant,
+    pub octets: u32,
+    /// In flight when they were sent, themselves included.
+    pub tx_in_flight: u32,
+    /// Octets judged lost since they were sent, themselves included.
+    pub lost: u32,
+    /// The application had nothing more to send then.
+    pub app_limited: bool,
+}
+
 /// Why a window is to be reduced.
 #[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +94,8 @@ pub(super) trait Controller {
     fn set_mss(&mut self, mss: u32);
     /// `octets` are sent, `in_flight` before them; after idle time nothing was.
     fn on_sent(&mut self, _now: Instant, _octets: u32, _in_flight: u32) {}
+    /// Something is judged lost: before `on_congestion` and before the `on_ack` that tells of it.
+    fn on_lost(&mut self, _lost: &LostSample) {}
     /// Something was delivered or found lost.
     fn on_ack(&mut self, sample: &AckSample);
     /// Congestion, at most once per round trip, `flight` octets being outstanding: sets ssthresh.
@@ -130,6 +148,8 @@ pub(super) enum Congestion {
     Cubic(Cubic),
     /// RFC 5681.
     Reno(Reno),
+    /// draft-ietf-ccwg-bbr.
+    Bbr(Box<Bbr>),
 }
 
 impl Congestion {
@@ -162,8 +182,9 @@ impl Congestion {
     /// A fresh controller.
     fn start(kind: CongestionControl, start: &Start) -> Congestion {
         match kind {
-            CongestionControl::Cubic | CongestionControl::Bbr => Congestion::Cubic(Cubic::new(start)),
+            CongestionControl::Cubic => Congestion::Cubic(Cubic::new(start)),
             CongestionControl::Reno => Congestion::Reno(Reno::new(start)),
+            CongestionControl::Bbr => Congestion::Bbr(Box::new(Bbr::new(start))),
         }
     }
 
@@ -171,6 +192,7 @@ impl Congestion {
         match self {
             Congestion::Cubic(cubic) => cubic,
             Congestion::Reno(reno) => reno,
+            Congestion::Bbr(bbr) => &**bbr,
         }
     }
 
@@ -178,6 +200,7 @@ impl Congestion {
         match self {
             Congestion::Cubic(cubic) => cubic,
             Congestion::Reno(reno) => reno,
+            Congestion::Bbr(bbr) => &mut **bbr,
         }
     }
 }
@@ -202,6 +225,10 @@ impl Controller for Congestion {
 
     fn on_sent(&mut self, now: Instant, octets: u32, in_flight: u32) {
         self.chosen_mut().on_sent(now, octets, in_flight);
+    }
+
+    fn on_lost(&mut self, lost: &LostSample) {
+        self.chosen_mut().on_lost(lost);
     }
 
     fn on_ack(&mut self, sample: &AckSample) {

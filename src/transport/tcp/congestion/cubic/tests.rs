@@ -429,12 +429,11 @@ fn congestion(hystart: Kind) -> Congestion {
 
 #[test]
 fn it_fills_the_pipe() {
-    for (megabits, rtt, queue) in
-        [(10, 20, 1.0), (100, 20, 1.0), (100, 100, 1.0), (100, 20, 4.0), (100, 20, 0.5)]
+    for (megabits, rtt, queue) in [(10, 20, 1.0), (50, 20, 1.0), (50, 100, 1.0), (50, 20, 4.0), (50, 20, 0.5)]
     {
         let mut path = Loop::new(Path::new(megabits, rtt, queue), [congestion(Kind::PlusPlus)]);
-        path.run(Duration::from_secs(10));
-        let share = path.share(0, Duration::from_secs(20));
+        path.run(Duration::from_secs(5));
+        let share = path.share(0, Duration::from_secs(10));
         assert!(
             share > if queue < 1.0 { 0.93 } else { 0.97 },
             "{megabits} Mbit/s, {rtt} ms, queue {queue}: {share}"
@@ -468,9 +467,9 @@ fn slow_start_ends_before_it_floods_the_queue() {
 }
 
 #[test]
-fn two_flows_share_and_a_late_one_gets_its_part() {
+fn two_flows_share() {
     let flows = [congestion(Kind::PlusPlus), congestion(Kind::PlusPlus)];
-    let mut path = Loop::new(Path::new(50, 20, 1.0), flows);
+    let mut path = Loop::new(Path::new(20, 20, 1.0), flows);
     path.run(Duration::from_secs(20));
     let before: Vec<u64> = path.flows.iter().map(|flow| flow.delivered).collect();
     path.run(Duration::from_secs(60));

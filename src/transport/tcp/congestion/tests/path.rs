@@ -20,13 +20,23 @@ pub(in super::super) struct Path {
     pub loss_each: u64,
     /// Packets that one acknowledgment covers.
     pub per_ack: usize,
+    /// Acknowledgments come at multiples of this only; zero: at any time.
+    pub slot: Duration,
 }
 
 impl Path {
     pub fn new(megabits: u64, rtt_ms: u64, queue_in_bdp: f64) -> Path {
         let rate = megabits * 125_000;
         let queue = ((rate * rtt_ms / 1000) as f64 * queue_in_bdp) as u64;
-        Path { rate, rtt: Duration::from_millis(rtt_ms), queue, loss: 0.0, loss_each: 0, per_ack: 1 }
+        Path {
+            rate,
+            rtt: Duration::from_millis(rtt_ms),
+            queue,
+            loss: 0.0,
+            loss_each: 0,
+            per_ack: 1,
+            slot: Duration::ZERO,
+        }
     }
 
     pub fn bdp(&self) -> u64 {
@@ -86,6 +96,8 @@ pub(in super::super) struct Flow {
     round_end: u64,
     prr: (u64, u64, u64),
     pace_at: Instant,
+    /// When it looks again whether it may send.
+    send_at: Option<Instant>,
     limited: bool,
     timeout_at: Instant,
 }
@@ -135,7 +147,7 @@ impl Loop {
             let Some(core::cmp::Reverse((at, _, flow, event))) = self.events.pop() else { break };
             self.now = at;
             match event {
-                Event::Send => {}
+                Event::Send => self.flows[flow].send_at = None,
                 Event::Arrive(packet) => self.arrive(flow, packet),
                 Event::Timeout => self.timeout(flow),
             }
@@ -168,17 +180,23 @@ impl Loop {
             flow.limited = !room && !empty;
             if empty {
                 flow.app_limited_until = flow.delivered + u64::from(flow.in_flight);
-                let again = self.now + Duration::from_millis(1);
-                return self.at(again, n, Event::Send);
+                return self.send_later(n, self.now + Duration::from_millis(1));
             }
             if !room {
                 return;
             }
             if self.now < flow.pace_at {
-                let again = flow.pace_at;
-                return self.at(again, n, Event::Send);
+                let at = flow.pace_at;
+                return self.send_later(n, at);
             }
             self.transmit(n);
+        }
+    }
+
+    fn send_later(&mut self, n: usize, at: Instant) {
+        if self.flows[n].send_at.is_none() {
+            self.flows[n].send_at = Some(at);
+            self.at(at, n, Event::Send);
         }
     }
 
@@ -213,7 +231,7 @@ impl Loop {
         let id = flow.base + flow.packets.len() as u64 - 1;
         self.sent += 1;
         let unlucky = self.path.loss_each > 0 && self.sent.is_multiple_of(self.path.loss_each);
-        if unlucky || self.rng.chance(self.path.loss) {
+        if unlucky || self.path.loss > 0.0 && self.rng.chance(self.path.loss) {
             return;
         }
         if self.backlog() > self.path.queue {
@@ -223,6 +241,8 @@ impl Loop {
         let through = Duration::from_nanos(u64::from(MSS) * 1_000_000_000 / self.path.rate);
         self.busy_until = self.busy_until.max(now) + through;
         let back = self.busy_until + self.path.rtt;
+        let slot = self.path.slot.as_nanos().max(1);
+        let back = Instant::from_nanos(back.as_nanos().next_multiple_of(slot));
         self.at(back, n, Event::Arrive(id));
     }
 
@@ -277,6 +297,7 @@ impl Flow {
             round_end: 0,
             prr: (0, 0, 1),
             pace_at: Instant::ZERO,
+            send_at: None,
             limited: true,
             timeout_at: Instant::ZERO,
         }
@@ -287,7 +308,7 @@ impl Flow {
     }
 
     /// What still flies and was sent before `end` is lost; gives its octets.
-    fn lose(&mut self, _now: Instant, end: u64) -> u32 {
+    fn lose(&mut self, now: Instant, end: u64) -> u32 {
         let mut lost = 0;
         let count = end.saturating_sub(self.base).min(self.packets.len() as u64) as usize;
         for packet in self.packets.range_mut(..count).filter(|packet| packet.fate == Fate::Flying) {
@@ -295,6 +316,13 @@ impl Flow {
             lost += MSS;
             self.in_flight -= MSS;
             self.lost += u64::from(MSS);
+            self.control.on_lost(&LostSample {
+                now,
+                octets: MSS,
+                tx_in_flight: packet.in_flight,
+                lost: (self.lost - packet.lost) as u32,
+                app_limited: packet.app_limited,
+            });
         }
         while self.packets.front().is_some_and(|packet| packet.fate != Fate::Flying) {
             self.packets.pop_front();
