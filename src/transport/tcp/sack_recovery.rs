@@ -3,7 +3,7 @@
 
 use super::ack::{AckContext, tell_congestion};
 use super::common::{Common, Next};
-use super::congestion::{Controller, Signal};
+use super::congestion::{Controller, LostSample, Signal};
 use super::frto::{FrtoAck, OnAck};
 use super::prr::{Prr, PrrAck};
 use super::rack::Patience;
@@ -48,6 +48,11 @@ impl Synchronized {
         let found = out.rack.detect(&mut out.board, &patience, now);
         out.recovery.reorder_at = found.wait;
         out.rate.lost += u64::from(found.lost);
+        if let Some((stamp, octets)) = found.last {
+            let lost = u32::try_from(out.rate.lost.saturating_sub(stamp.lost)).unwrap_or(u32::MAX);
+            let (tx_in_flight, app_limited) = (stamp.in_flight, stamp.app_limited);
+            self.snd.congestion.on_lost(&LostSample { now, octets, tx_in_flight, lost, app_limited });
+        }
         found
     }
 

@@ -84,6 +84,8 @@ pub(super) struct Found {
     pub lost_again: Option<Instant>,
     /// When to look again.
     pub wait: Option<Instant>,
+    /// The last run of it, and its octets.
+    pub last: Option<(Stamp, u32)>,
 }
 
 /// All that is in flight.
@@ -269,10 +271,12 @@ impl Scoreboard {
                 found.wait = Some(at + patience);
                 break;
             }
+            let octets = (end - start) as u32;
+            found.last = self.runs.get(&start).map(|run| (run.stamp, octets));
             if self.lose(start) {
                 found.lost_again = Some(at);
             }
-            found.lost += (end - start) as u32;
+            found.lost += octets;
         }
         found
     }

@@ -158,6 +158,8 @@ fn plan(rng: &mut Rng, send: usize, expect: usize, hopeless: bool) -> Plan {
     if rng.chance(0.3) {
         options.push(Opt::SndBuf(4_608 + rng.below(30_000) as u32));
     }
+    let controllers = ["cubic", "reno", "bbr"];
+    options.push(Opt::Congestion(controllers[rng.below(3) as usize].to_owned()));
     if hopeless {
         options.push(Opt::UserTimeout(millis(rng, 1_000, 30_000)));
     }

@@ -59,7 +59,7 @@ pub(super) struct RateSample {
     pub app_limited: bool,
 }
 
-/// Octets that were sent together and are newly judged lost.
+/// Octets that were sent together and are newly judged lost, the last of those found at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LostSample {
     pub now: Instant,
@@ -94,7 +94,7 @@ pub(super) trait Controller {
     fn set_mss(&mut self, mss: u32);
     /// `octets` are sent, `in_flight` before them; after idle time nothing was.
     fn on_sent(&mut self, _now: Instant, _octets: u32, _in_flight: u32) {}
-    /// Something is judged lost: before `on_congestion` and before the `on_ack` that tells of it.
+    /// Something is judged lost: comes before `on_congestion`, and before the `on_ack` that tells of it too.
     fn on_lost(&mut self, _lost: &LostSample) {}
     /// Something was delivered or found lost.
     fn on_ack(&mut self, sample: &AckSample);
