@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod controllers;
 mod smoltcp_peer;
 
 use common::pair::Scenario;
