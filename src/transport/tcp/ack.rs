@@ -25,8 +25,6 @@ pub(super) struct AckContext {
     pub dsack: Option<SackBlock>,
     /// Our timestamp that it echoes.
     pub echo: Option<u32>,
-    /// The pipe before it.
-    pub prior_in_flight: u32,
     /// It repeats an acknowledgment (RFC 5681 §2); with SACK: it reports something new.
     pub duplicate: bool,
     pub rate: Option<RateSample>,
@@ -68,7 +66,6 @@ impl Synchronized {
         let snd = &mut self.snd;
         let by_sack = snd.by_sack;
         let acked = seg.ack.since(snd.una).unwrap_or(0);
-        let prior_in_flight = snd.out.board.pipe();
         // RFC 7323 §2.3: the field is shifted, in everything but a SYN.
         let window = u32::from(seg.window) << snd.scale;
         let mut delivery = Delivery::default();
@@ -87,18 +84,7 @@ impl Synchronized {
         let rate = snd.out.rate.on_delivery(&delivery, env.now, snd.rtt.min());
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
-        AckContext {
-            ack: seg.ack,
-            acked,
-            delivery,
-            dsack,
-            echo,
-            prior_in_flight,
-            duplicate,
-            rate,
-            rtt,
-            window,
-        }
+        AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, window }
     }
 
     /// SND.UNA moves.
@@ -204,7 +190,6 @@ impl Synchronized {
             acked: context.acked,
             delivered: context.delivery.octets,
             lost,
-            prior_in_flight: context.prior_in_flight,
             in_flight: snd.out.board.pipe(),
             rtt: context.rtt,
             window_in_use,

@@ -16,7 +16,6 @@ use crate::base::{Duration, Instant};
 use crate::transport::Env;
 
 /// What one acknowledgment tells a controller. Counts are octets of this one acknowledgment.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AckSample {
     pub now: Instant,
@@ -26,8 +25,7 @@ pub(super) struct AckSample {
     pub delivered: u32,
     /// Newly judged lost.
     pub lost: u32,
-    /// In flight before it and after it; what is SACKed or lost and not sent again does not count (RFC 6675's pipe).
-    pub prior_in_flight: u32,
+    /// In flight after it; what is SACKed or lost and not sent again does not count (RFC 6675's pipe).
     pub in_flight: u32,
     /// Round-trip time of the newest segment it delivers, where Karn's algorithm allows one.
     pub rtt: Option<Duration>,
@@ -42,7 +40,6 @@ pub(super) struct AckSample {
 }
 
 /// Delivery rate (draft-ietf-ccwg-bbr, "Delivery Rate Samples"), from the segment sent last of those newly delivered.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateSample {
     /// Octets delivered on this connection so far, and when that segment was sent.
@@ -73,7 +70,6 @@ pub(super) struct LostSample {
 }
 
 /// Why a window is to be reduced.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     /// Fast recovery begins.
@@ -117,7 +113,6 @@ pub(super) trait Controller {
 }
 
 /// What a controller starts from.
-#[allow(dead_code)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
     pub now: Instant,

@@ -11,7 +11,6 @@ pub(super) fn ack(acked: u32) -> AckSample {
         acked,
         delivered: acked,
         lost: 0,
-        prior_in_flight: acked,
         in_flight: 0,
         rtt: None,
         window_in_use: true,

@@ -380,7 +380,7 @@ impl Flow {
             acked: delivered,
             delivered,
             lost,
-            prior_in_flight,
+
             in_flight: self.in_flight,
             rtt: Some(now.since(sent_at)),
             window_in_use,
