@@ -88,8 +88,10 @@ impl Host {
 
     /// Options that the socket itself keeps.
     fn set_common(&mut self, id: SocketId, option: Opt) -> Result<(), Errno> {
-        let wmem_max = self.common.config.wmem_max;
-        let options = Arc::make_mut(&mut self.sockets.get_mut(id)?.options);
+        let Host { common, tcp, sockets, .. } = self;
+        let wmem_max = common.config.wmem_max;
+        let socket = sockets.get_mut(id)?;
+        let options = Arc::make_mut(&mut socket.options);
         match option {
             Opt::Linger(time) => options.linger = time,
             Opt::Broadcast(on) => options.broadcast = on,
@@ -100,7 +102,14 @@ impl Host {
             Opt::RecvPktInfo(on) => options.recv_pktinfo = on,
             Opt::RecvTtl(on) => options.recv_ttl = on,
             Opt::RecvTos(on) => options.recv_tos = on,
-            Opt::DeferAccept(time) => options.defer_accept = time,
+            Opt::DeferAccept(time) => {
+                options.defer_accept = time;
+                if let Kind::Listener(key) = socket.kind
+                    && let Some(listener) = tcp.listener_mut(key)
+                {
+                    listener.options.defer_accept = time;
+                }
+            }
             Opt::MtuDiscover(mode) => options.mtu_discover = mode,
             Opt::RcvLowat(octets) => options.rcv_lowat = octets.max(1),
             Opt::SndBuf(octets) => options.snd_buf = octets.min(wmem_max).max(MIN_SND_BUF / 2),
@@ -134,12 +143,20 @@ impl Host {
                 key,
                 crate::transport::datagram::Flags { reuse_addr, reuse_port, v6_only, recv_err },
             );
-        } else if let Kind::Fresh(fresh) = &socket.kind {
-            tcp.ports.update(fresh.local.port(), super::sockets::token(id), |binding| {
-                binding.reuse_addr = reuse_addr;
-                binding.reuse_port = reuse_port;
-            });
+            return Ok(());
         }
+        let port = match socket.kind {
+            Kind::Fresh(ref fresh) => fresh.local.port(),
+            Kind::Listener(key) => tcp.listener_mut(key).map_or(0, |listener| {
+                listener.options.reuse_addr = reuse_addr;
+                listener.options.local.port()
+            }),
+            Kind::Connection { .. } | Kind::Udp(_) | Kind::Ping(_) => 0,
+        };
+        tcp.ports.update(port, super::sockets::token(id), |binding| {
+            binding.reuse_addr = reuse_addr;
+            binding.reuse_port = reuse_port;
+        });
         Ok(())
     }
 
@@ -193,7 +210,11 @@ impl Host {
 
     fn join(&mut self, id: SocketId, group: IpAddr) -> Result<(), Errno> {
         let Host { net, sockets, udp, ping, .. } = self;
-        let (table, key) = datagrams(sockets.get(id)?, udp, ping).ok_or(Errno::ENOPROTOOPT)?;
+        let socket = sockets.get(id)?;
+        if group.is_ipv6() && socket.domain == Domain::Inet {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        let (table, key) = datagrams(socket, udp, ping).ok_or(Errno::ENOPROTOOPT)?;
         let socket = table.get_mut(key).ok_or(Errno::EBADF)?;
         if socket.groups.contains(&group) {
             return Err(Errno::EADDRINUSE);
@@ -205,7 +226,11 @@ impl Host {
 
     fn leave(&mut self, id: SocketId, group: IpAddr) -> Result<(), Errno> {
         let Host { net, sockets, udp, ping, .. } = self;
-        let (table, key) = datagrams(sockets.get(id)?, udp, ping).ok_or(Errno::ENOPROTOOPT)?;
+        let socket = sockets.get(id)?;
+        if group.is_ipv6() && socket.domain == Domain::Inet {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        let (table, key) = datagrams(socket, udp, ping).ok_or(Errno::ENOPROTOOPT)?;
         let socket = table.get_mut(key).ok_or(Errno::EBADF)?;
         let at = socket.groups.iter().position(|joined| *joined == group).ok_or(Errno::EADDRNOTAVAIL)?;
         socket.groups.swap_remove(at);
@@ -231,7 +256,8 @@ impl Host {
             OptName::Ttl => Opt::Ttl(o.ttl),
             OptName::MulticastTtl => Opt::MulticastTtl(o.multicast_ttl),
             OptName::MulticastLoop => Opt::MulticastLoop(o.multicast_loop),
-            OptName::V6Only if socket.domain == Domain::Inet => return Err(Errno::ENOPROTOOPT),
+            // As Linux: a socket of IPv4 has no level of IPv6; setting says so otherwise.
+            OptName::V6Only if socket.domain == Domain::Inet => return Err(Errno::EOPNOTSUPP),
             OptName::V6Only => Opt::V6Only(o.v6_only),
             OptName::MtuDiscover => Opt::MtuDiscover(o.mtu_discover),
             OptName::RecvErr => Opt::RecvErr(o.recv_err),

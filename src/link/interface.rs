@@ -1,6 +1,7 @@
 //! The kernel's side of an interface: what it is set to, setting it, and hearing when that changes.
 
 use super::netlink::{Netlink, Reply, Request, attribute};
+use super::plan::Step;
 use crate::base::Cidr;
 use core::net::IpAddr;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -90,56 +91,27 @@ impl Kernel {
     }
 
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), Errno> {
-        self.set(index, libc::IFLA_MTU, &mtu.to_ne_bytes())
+        self.command(set(index, libc::IFLA_MTU, &mtu.to_ne_bytes()))
     }
 
     /// Sets how many packets wait for us in the kernel (`txqueuelen`).
     pub fn set_queue(&mut self, index: u32, packets: u32) -> Result<(), Errno> {
-        self.set(index, libc::IFLA_TXQLEN, &packets.to_ne_bytes())
+        self.command(set(index, libc::IFLA_TXQLEN, &packets.to_ne_bytes()))
     }
 
     /// Keeps the kernel from giving the interface a link-local address and soliciting routers on it.
     pub fn set_no_link_local(&mut self, index: u32) -> Result<(), Errno> {
-        let mode = attribute(ADDR_GEN_MODE, &[ADDR_GEN_NONE]);
-        let inet6 = attribute(libc::AF_INET6 as u16 | NESTED, &mode);
-        self.set(index, libc::IFLA_AF_SPEC | NESTED, &inet6)
-    }
-
-    fn set(&mut self, index: u32, kind: u16, value: &[u8]) -> Result<(), Errno> {
-        self.command(
-            Request::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &link_message(index, 0, 0)).with(kind, value),
-        )
+        self.command(no_link_local(index))
     }
 
     /// Gives the kernel's side an address, usable at once (no duplicate address detection: nobody else is there).
     pub fn add_address(&mut self, index: u32, cidr: Cidr) -> Result<(), Errno> {
-        let (family, octets) = family_and_octets(cidr.address);
-        let mut message = [0; ADDRESS_MESSAGE];
-        message[..3].copy_from_slice(&[family, cidr.prefix, libc::IFA_F_NODAD as u8]);
-        message[4..].copy_from_slice(&index.to_ne_bytes());
-        let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let mut request = Request::new(libc::RTM_NEWADDR, flags, &message)
-            .with(libc::IFA_LOCAL, &octets)
-            .with(libc::IFA_ADDRESS, &octets);
-        if let Some(broadcast) = cidr.broadcast() {
-            request = request.with(libc::IFA_BROADCAST, &broadcast.octets());
-        }
-        self.command(request)
+        self.command(new_address(index, cidr))
     }
 
     /// Adds a route to `destination` out of the interface.
     pub fn add_route(&mut self, index: u32, destination: Cidr) -> Result<(), Errno> {
-        let (family, octets) = family_and_octets(destination.network());
-        let mut message = [0; ROUTE_MESSAGE];
-        message[..2].copy_from_slice(&[family, destination.prefix]);
-        let scope = if family == libc::AF_INET as u8 { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
-        message[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, libc::RTN_UNICAST]);
-        let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        self.command(
-            Request::new(libc::RTM_NEWROUTE, flags, &message)
-                .with(libc::RTA_DST, &octets)
-                .with(libc::RTA_OIF, &index.to_ne_bytes()),
-        )
+        self.command(new_route(index, destination))
     }
 
     /// Where packets for `address` go.
@@ -183,6 +155,43 @@ impl Kernel {
     fn command(&mut self, request: Request) -> Result<(), Errno> {
         self.0.ask(request).map(drop)
     }
+}
+
+fn set(index: u32, kind: u16, value: &[u8]) -> Request {
+    Request::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &link_message(index, 0, 0)).with(kind, value)
+}
+
+fn no_link_local(index: u32) -> Request {
+    let mode = attribute(ADDR_GEN_MODE, &[ADDR_GEN_NONE]);
+    let inet6 = attribute(libc::AF_INET6 as u16 | NESTED, &mode);
+    set(index, libc::IFLA_AF_SPEC | NESTED, &inet6)
+}
+
+fn new_address(index: u32, cidr: Cidr) -> Request {
+    let (family, octets) = family_and_octets(cidr.address);
+    let mut message = [0; ADDRESS_MESSAGE];
+    message[..3].copy_from_slice(&[family, cidr.prefix, libc::IFA_F_NODAD as u8]);
+    message[4..].copy_from_slice(&index.to_ne_bytes());
+    let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    let request = Request::new(libc::RTM_NEWADDR, flags, &message)
+        .with(libc::IFA_LOCAL, &octets)
+        .with(libc::IFA_ADDRESS, &octets);
+    match cidr.broadcast() {
+        Some(broadcast) => request.with(libc::IFA_BROADCAST, &broadcast.octets()),
+        None => request,
+    }
+}
+
+fn new_route(index: u32, destination: Cidr) -> Request {
+    let (family, octets) = family_and_octets(destination.network());
+    let mut message = [0; ROUTE_MESSAGE];
+    message[..2].copy_from_slice(&[family, destination.prefix]);
+    let scope = if family == libc::AF_INET as u8 { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
+    message[4..8].copy_from_slice(&[libc::RT_TABLE_MAIN, libc::RTPROT_BOOT, scope, libc::RTN_UNICAST]);
+    let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+    Request::new(libc::RTM_NEWROUTE, flags, &message)
+        .with(libc::RTA_DST, &octets)
+        .with(libc::RTA_OIF, &index.to_ne_bytes())
 }
 
 fn link_message(index: u32, flags: u32, change: u32) -> [u8; LINK_MESSAGE] {
@@ -271,6 +280,22 @@ impl Monitor {
             }
             libc::RTM_DELLINK => self.pending.push(LinkEvent::Deleted),
             _ => {}
+        }
+    }
+
+    /// Gives the interface again what the kernel takes away when it goes down, or when its MTU is too small for IPv6: what
+    /// is still there is left as it is. On the socket that listens, which is in the interface's namespace.
+    pub fn restore(&mut self, steps: &[Step]) {
+        let index = self.last.index;
+        for step in steps {
+            let request = match *step {
+                Step::NoLinkLocal => no_link_local(index),
+                Step::Address(cidr) => new_address(index, cidr),
+                Step::Route(cidr) => new_route(index, cidr),
+                Step::Create | Step::Mtu(_) | Step::Queue(_) | Step::Up => continue,
+            };
+            // What cannot be had is as it was before: packets of that family do not come.
+            let _ = self.netlink.send(request);
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Tun {
     end: End,
     name: String,
     made: bool,
+    /// What we set up and the kernel may take away; nothing on an interface of somebody else's.
+    ours: Vec<Step>,
     link: Link,
     /// Does an offload header stand before each packet?
     framed: bool,
@@ -72,12 +74,14 @@ impl Tun {
             identity_of(&end).map_err(LinkError::system("asking the device for its flags"))?;
         // An interface that we made just now is not persistent; one that waited for us is.
         let made = flags & libc::IFF_PERSIST == 0;
+        let mut ours = Vec::new();
         if made {
             let plan = Plan { name: name.clone(), ..setup.plan() };
             carry_out(&plan, &mut kernel)?;
             await_addresses(&setup.kernel, &mut kernel)?;
+            ours = plan.steps;
         }
-        let tun = Tun { refused, ..Tun::new(end, name, made)? };
+        let tun = Tun { refused, ours, ..Tun::new(end, name, made)? };
         tun.refuse_unusable(&mut kernel, setup)?;
         Ok(tun)
     }
@@ -100,7 +104,17 @@ impl Tun {
             Some(mtu) => {
                 let framed = prepare(&end)?;
                 let link = link(mtu, framed);
-                Ok(Tun { end, name, made: false, link, framed, refused: None, up: true, monitor: None })
+                Ok(Tun {
+                    end,
+                    name,
+                    made: false,
+                    ours: Vec::new(),
+                    link,
+                    framed,
+                    refused: None,
+                    up: true,
+                    monitor: None,
+                })
             }
         }
     }
@@ -117,7 +131,8 @@ impl Tun {
         };
         let Info { mtu, up, .. } = monitor.info();
         let link = link(mtu, framed);
-        Ok(Tun { end, name, made, link, framed, refused: None, up, monitor: Some(monitor) })
+        let ours = Vec::new();
+        Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor: Some(monitor) })
     }
 
     /// The interface's name.
@@ -208,6 +223,12 @@ impl Tun {
                 return None;
             }
             LinkEvent::Deleted => {}
+        }
+        if self.up
+            && matches!(event, LinkEvent::Up | LinkEvent::MtuChanged(_))
+            && let Some(monitor) = &mut self.monitor
+        {
+            monitor.restore(&self.ours);
         }
         Some(event)
     }

@@ -122,14 +122,20 @@ impl Builder {
     ///
     /// # Errors
     /// `InvalidInput` for settings, addresses and routes that cannot be; what the system says when it has no
-    /// descriptor or thread left; a [`LinkError`](crate::link::LinkError) inside when the interface cannot be had.
+    /// descriptor or thread left; a [`LinkError`](crate::link::LinkError) inside when the interface cannot be had or
+    /// the MTU cannot be.
     pub fn start(self) -> io::Result<Stack> {
         let mut config = self.config;
         for (name, value) in &self.settings {
             config.set(name, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
         let device = match self.source {
-            Source::None => None,
+            Source::None => {
+                let mut setup = Setup::new(self.addresses.iter().copied());
+                setup.mtu = self.mtu.unwrap_or(LOOPBACK_MTU);
+                setup.check().map_err(io::Error::other)?;
+                None
+            }
             Source::Device(device) => Some(device),
             Source::Tun(name) => {
                 let mut setup = Setup::new(self.addresses.iter().copied()).named(&name);

@@ -209,19 +209,22 @@ impl Shared {
         (shard, heir)
     }
 
-    /// One turn of the embedder's event loop: all that is there to do now, without waiting.
-    pub fn turn(&self, attention: &Attention) {
-        loop {
-            let mut shard = self.lock();
-            if shard.ended.is_some() {
-                return;
-            }
-            let more = shard.round(attention.wait(Some(&NO_TIME)));
-            drop(shard);
-            if !more {
-                return;
-            }
-            self.breathe();
+    /// One turn of the embedder's event loop: one bounded round, without waiting.
+    pub fn turn(&self, attention: &Attention) -> Result<(), Errno> {
+        let mut shard = self.lock();
+        if let Some(errno) = shard.ended {
+            return Err(errno);
+        }
+        // What this round makes ready the event loop looks at anyway.
+        shard.told = true;
+        let more = shard.round(attention.wait(Some(&NO_TIME)));
+        shard.told = false;
+        if more {
+            shard.tell_reactor();
+        }
+        match shard.ended {
+            Some(errno) => Err(errno),
+            None => Ok(()),
         }
     }
 

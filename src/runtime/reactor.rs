@@ -14,7 +14,10 @@ use std::task::{Context, Poll, Waker};
 /// The driver's role in the hands of an event loop: one descriptor to wait for, one call to make when it is readable.
 ///
 /// While it lives, nothing else processes packets and timers: threads blocked in calls of the same stack wait for
-/// [`turn`](Reactor::turn). The thread of the event loop itself must use non-blocking calls only.
+/// [`turn`](Reactor::turn). The thread of the event loop itself must use non-blocking calls only. The descriptor is
+/// readable for whatever makes a socket ready: packets, time, calls of other threads, [`Poller::notify`].
+///
+/// [`Poller::notify`]: crate::socket::Poller::notify
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -23,7 +26,7 @@ use std::task::{Context, Poll, Waker};
 /// let reactor = stack.reactor()?;
 /// let descriptor = reactor.as_fd(); // register it for reading, level-triggered
 /// // … and whenever it is readable:
-/// reactor.turn();
+/// reactor.turn()?; // then look at the sockets, with `Poller::wait` and no time for instance
 /// # let _ = descriptor;
 /// # Ok(()) }
 /// ```
@@ -44,9 +47,13 @@ impl Reactor {
         Ok(Reactor { shared, attention })
     }
 
-    /// Processes what there is now, without waiting.
-    pub fn turn(&self) {
-        self.shared.turn(&self.attention);
+    /// Processes one bounded round of what there is now, without waiting. When there is more, the descriptor stays
+    /// readable.
+    ///
+    /// # Errors
+    /// `ENETDOWN` or `ENODEV` when the stack has ended. The descriptor then stays readable for ever: wait for it no more.
+    pub fn turn(&self) -> io::Result<()> {
+        Ok(self.shared.turn(&self.attention)?)
     }
 
     /// How long until the next deadline. (The descriptor becomes readable then, too.)

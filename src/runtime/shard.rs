@@ -67,6 +67,8 @@ pub(crate) struct Shard {
     pub ended: Option<Errno>,
     pub role: Role,
     pub attention: Option<Arc<Attention>>,
+    /// Does the embedder's event loop know that there is something to look at?
+    pub told: bool,
     device: Option<Device>,
     buffer: Box<[u8]>,
     clock: Clock,
@@ -95,6 +97,7 @@ impl Shard {
             ended: None,
             role: Role::Housekeeper,
             attention: Some(Arc::new(attention)),
+            told: false,
             device,
             buffer: vec![0; room].into_boxed_slice(),
             clock,
@@ -184,6 +187,9 @@ impl Shard {
     pub fn settle(&mut self, now: Instant) -> bool {
         self.transmit(now);
         let news = self.publish();
+        if news {
+            self.tell_reactor();
+        }
         if let (Some(at), Some(attention)) = (self.next_timeout(), &self.attention)
             && self.armed.is_none_or(|armed| at < armed)
         {
@@ -306,6 +312,9 @@ impl Shard {
         if let Some(poller) = self.pollers.get_mut(poller) {
             poller.on_ready(watch, readiness, &mut self.wakes);
         }
+        if !readiness.is_empty() {
+            self.tell_reactor();
+        }
     }
 
     pub fn remove_watch(&mut self, poller: PollerId, socket: SocketId) {
@@ -331,6 +340,7 @@ impl Shard {
             poller.notified = true;
             poller.wake_all(&mut self.wakes);
         }
+        self.tell_reactor();
     }
 
     pub fn take_wakes(&mut self) -> Vec<Waker> {
@@ -362,7 +372,17 @@ impl Shard {
             Role::Reactor => return None,
         }
         self.role = Role::Reactor;
+        self.told = false;
         Some(attention)
+    }
+
+    /// Makes the descriptor of the embedder's event loop readable: something happened that no packet or timer tells.
+    pub fn tell_reactor(&mut self) {
+        if let (Role::Reactor, Some(attention)) = (self.role, &self.attention)
+            && !std::mem::replace(&mut self.told, true)
+        {
+            attention.kick();
+        }
     }
 
     /// Leaves the role: to another waiter, if there is one, else in time to the housekeeper.

@@ -68,7 +68,12 @@ fn std_timeout(timeout: Option<Duration>) -> io::Result<Option<crate::base::Dura
         Some(Duration::ZERO) => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"))
         }
-        timeout => Ok(timeout.map(Into::into)),
+        // The system counts microseconds, and what is set is never none.
+        Some(timeout) => {
+            let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+            Ok(Some(crate::base::Duration::from_micros(micros.max(1))))
+        }
+        None => Ok(None),
     }
 }
 

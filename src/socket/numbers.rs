@@ -198,8 +198,9 @@ pub(crate) fn decode(of: Of, level: i32, name: i32, value: &[u8]) -> Result<Opt,
         Form::Millis(make) => make(Duration::from_millis(unsigned(value)?)),
         Form::Linger => {
             let on = int(value)? != 0;
-            let secs = unsigned(value.get(4..).ok_or(Errno::EINVAL)?)?;
-            Opt::Linger(on.then_some(Duration::from_secs(secs)))
+            // As Linux: read as unsigned, so a negative time is as good as none.
+            let secs = int(value.get(4..).ok_or(Errno::EINVAL)?)?.cast_unsigned();
+            Opt::Linger(on.then_some(Duration::from_secs(u64::from(secs))))
         }
         Form::Name if value.is_empty() => return Err(Errno::EINVAL),
         Form::Name => {
@@ -306,8 +307,8 @@ pub(crate) fn encode(option: Opt) -> Vec<u8> {
         }),
         Opt::Error(code) => u64::from(code.unsigned_abs()),
         Opt::Linger(time) => {
-            let secs = time.map_or(0, |time| i32::try_from(time.as_secs()).unwrap_or(i32::MAX));
-            return [i32::from(time.is_some()), secs].map(i32::to_ne_bytes).concat();
+            let secs = time.map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+            return [u32::from(time.is_some()), secs].map(u32::to_ne_bytes).concat();
         }
         Opt::Congestion(name) => {
             // TCP_CA_NAME_MAX octets, padded with zeros.

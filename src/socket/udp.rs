@@ -4,7 +4,7 @@ use super::addr::{ToSocketAddrs, each_addr};
 use super::inner::{Inner, Waiting, read_option};
 use super::{domain_of, std_timeout};
 use crate::base::Errno;
-use crate::host::{MsgFlags, Opt, PacketInfo, Received, Type};
+use crate::host::{Domain, MsgFlags, Opt, PacketInfo, Received, Type};
 use crate::runtime::{Direction, Stack};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -174,7 +174,7 @@ impl UdpSocket {
     /// Joins an IPv6 group. A stack has one link, so the interface number means nothing.
     ///
     /// # Errors
-    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4); `ENOPROTOOPT` on a socket of IPv4.
     pub fn join_multicast_v6(&self, group: &Ipv6Addr, _interface: u32) -> io::Result<()> {
         Ok(self.inner.set_option(Opt::AddMembership((*group).into()))?)
     }
@@ -190,9 +190,32 @@ impl UdpSocket {
     /// Leaves an IPv6 group.
     ///
     /// # Errors
-    /// `AddrNotAvailable` when it was not joined.
+    /// `AddrNotAvailable` when it was not joined; `ENOPROTOOPT` on a socket of IPv4.
     pub fn leave_multicast_v6(&self, group: &Ipv6Addr, _interface: u32) -> io::Result<()> {
         Ok(self.inner.set_option(Opt::DropMembership((*group).into()))?)
+    }
+
+    /// Hears its own IPv6 multicasts.
+    ///
+    /// # Errors
+    /// `ENOPROTOOPT` on a socket of IPv4.
+    pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
+        match self.inner.domain {
+            Domain::Inet => Err(Errno::ENOPROTOOPT.into()),
+            Domain::Inet6 => Ok(self.inner.set_option(Opt::MulticastLoop(on))?),
+        }
+    }
+
+    /// Does it hear its own IPv6 multicasts?
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` on a socket of IPv4.
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        let on: Result<bool, Errno> = match self.inner.domain {
+            Domain::Inet => Err(Errno::EOPNOTSUPP),
+            Domain::Inet6 => read_option!(self.inner, MulticastLoop),
+        };
+        Ok(on?)
     }
 
     /// TTL of multicasts.
@@ -221,6 +244,4 @@ super::option_methods!(UdpSocket {
     set_broadcast, broadcast, Broadcast: bool;
     "Hears its own IPv4 multicasts.", "Does it hear its own IPv4 multicasts?"
     set_multicast_loop_v4, multicast_loop_v4, MulticastLoop: bool;
-    "Hears its own IPv6 multicasts.", "Does it hear its own IPv6 multicasts?"
-    set_multicast_loop_v6, multicast_loop_v6, MulticastLoop: bool;
 });

@@ -296,6 +296,25 @@ behaviours! {
         log.call(server.recv(1, 0));
         log.call(client.connect(name)).works(listener.accept());
     }
+    accept_deferred_while_listening: |world, log| {
+        let (listener, name) = world.listener();
+        listener.set(IPPROTO_TCP, TCP_DEFER_ACCEPT, 5).expect("defer");
+        let client = world.tcp();
+        client.connect(name).expect("connect");
+        log.text(&listener.poll(POLLIN, WHILE));
+        client.send(b"now", 0).expect("send");
+        log.text(&listener.poll(POLLIN, SOON));
+        log.call(listener.set(IPPROTO_TCP, TCP_DEFER_ACCEPT, 0));
+        listener.accept().expect("accept");
+        world.tcp().connect(name).expect("connect");
+        log.text(&listener.poll(POLLIN, SOON));
+    }
+    port_shared_while_listening: |world, log| {
+        let (listener, name) = world.listener();
+        let other = world.tcp();
+        other.set(SOL_SOCKET, SO_REUSEPORT, 1).expect("option");
+        log.call(other.bind(name)).call(listener.set(SOL_SOCKET, SO_REUSEPORT, 1)).call(other.bind(name));
+    }
     deferred_accept_waits_for_data: |world, log| {
         let (listener, name) = world.listener_with(|socket| {
             socket.set(IPPROTO_TCP, TCP_DEFER_ACCEPT, 5).expect("defer");

@@ -69,6 +69,20 @@ behaviours! {
         let (mut one, mut other) = ([0; 2], [0; 8]);
         log.call(b.recvmsg([&mut one, &mut other], 0)).note(one).note(&other[..3]);
     }
+    datagram_shut_without_a_peer: |world, log| {
+        for how in [SHUT_RD, SHUT_WR, SHUT_RDWR] {
+            let (socket, name) = world.udp_at("127.0.0.1:0");
+            let other = socket.dup();
+            let (waiting, soon) = std::sync::mpsc::channel();
+            let thread = std::thread::spawn(move || waiting.send(other.recv(8, 0)));
+            std::thread::sleep(WHILE);
+            log.call(socket.shutdown(how)).text(&socket.state());
+            log.note(soon.recv_timeout(WHILE).map(|received| received.expect("no error")));
+            log.call(socket.sendto(b"x", 0, name));
+            socket.shutdown(SHUT_RD).expect_err("no peer");
+            thread.join().expect("thread").ok();
+        }
+    }
     datagram_peeked: |world, log| {
         let (a, b) = connected(world);
         a.send(b"abc", 0).expect("send");

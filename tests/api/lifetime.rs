@@ -37,6 +37,22 @@ fn count(folder: &str) -> usize {
 }
 
 #[test]
+fn an_mtu_that_cannot_be_is_refused_without_a_device_too() {
+    let start = |address: &str, mtu| {
+        let builder = Stack::builder().address(address.parse().expect("address")).mtu(mtu);
+        builder.start().map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(start("10.9.0.2/24", 68), Ok(()));
+    assert_eq!(start("fd09::2/64", 1280), Ok(()));
+    for (address, mtu, least) in
+        [("10.9.0.2/24", 0, 68), ("10.9.0.2/24", 70_000, 68), ("fd09::2/64", 1279, 1280)]
+    {
+        let expected = format!("an MTU of {mtu} is not possible here: choose {least} to 65535");
+        assert_eq!(start(address, mtu), Err(expected));
+    }
+}
+
+#[test]
 fn dropping_the_stack_ends_blocked_calls_with_a_named_error() {
     let (one, other) = pair();
     let listener = TcpListener::bind(&other, "10.0.0.2:7").expect("bind");

@@ -133,6 +133,12 @@ programs! {
         log.text(&error(net.connect_timeout(peer, Duration::ZERO)));
         log.text(&error(net.udp("127.0.0.1:0").expect("bind").set_read_timeout(Some(Duration::ZERO))));
     }
+    std_shortest_timeout: |net, log| {
+        let (_listener, mut client, _server) = pair!(net);
+        client.set_read_timeout(Some(Duration::from_nanos(1))).expect("timeout");
+        log.note(client.read_timeout().expect("call").is_some_and(|time| time >= Duration::from_micros(1)));
+        log.text(&error(client.read(&mut [0; 8])));
+    }
     std_connect_timeout: |net, log| {
         let listener = net.listen("127.0.0.1:0").expect("listen");
         log.text(&error(net.connect_timeout(listener.local_addr().expect("name"), Duration::from_secs(5))));
@@ -283,6 +289,15 @@ programs! {
         let socket = net.udp("[::]:0").expect("bind");
         log.call(socket.multicast_loop_v6()).call(socket.set_multicast_loop_v6(false));
         log.call(socket.multicast_loop_v6());
+    }
+    std_ipv6_on_ipv4: |net, log| {
+        let socket = net.udp("127.0.0.1:0").expect("bind");
+        let group = "ff02::fb".parse().expect("group");
+        log.text(&error(socket.join_multicast_v6(&group, 0))).text(&error(socket.leave_multicast_v6(&group, 0)));
+        log.text(&error(socket.multicast_loop_v6())).text(&error(socket.set_multicast_loop_v6(true)));
+        let listener = net.listen("127.0.0.1:0").expect("listen");
+        #[allow(deprecated)]
+        log.text(&error(listener.only_v6())).text(&error(listener.set_only_v6(true)));
     }
     std_udp_groups: |net, log| {
         let socket = net.udp("0.0.0.0:0").expect("bind");

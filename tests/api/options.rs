@@ -74,6 +74,8 @@ options! {
     option_sndlowat: tcp SOL_SOCKET SO_SNDLOWAT [1];
     option_ipv4_on_ipv6: tcp6 IPPROTO_IP IP_TTL [9];
     option_ipv6_on_ipv4: tcp IPPROTO_IPV6 IPV6_V6ONLY [1];
+    option_defer_accept_on_udp: udp IPPROTO_TCP TCP_DEFER_ACCEPT [1];
+    option_multicast_loop6_on_ipv4: udp IPPROTO_IPV6 IPV6_MULTICAST_LOOP [1];
     option_tcp_on_udp: udp IPPROTO_TCP TCP_NODELAY [1];
 }
 
@@ -86,6 +88,13 @@ behaviours! {
             log.call(socket.getsockopt(SOL_SOCKET, SO_LINGER));
         }
         log.call(socket.setsockopt(SOL_SOCKET, SO_LINGER, &[1, 0, 0, 0]));
+    }
+    linger_for_a_negative_time: |world, log| {
+        let socket = world.tcp();
+        log.call(socket.setsockopt(SOL_SOCKET, SO_LINGER, &[1i32, -1].map(i32::to_ne_bytes).concat()));
+        // The time that Linux shows is what its counting of ticks leaves of it.
+        log.note(socket.getsockopt(SOL_SOCKET, SO_LINGER).expect("option")[0]);
+        log.call(socket.setsockopt(SOL_SOCKET, SO_LINGER, &[0i32, -1].map(i32::to_ne_bytes).concat()));
     }
     timeouts: |world, log| {
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
-use tunstack::runtime::{PollEvent, Stack, Trigger};
+use tunstack::link::channel;
+use tunstack::runtime::{PollEvent, Reactor, Stack, Trigger};
 use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream, UdpSocket};
 
 #[test]
@@ -103,6 +104,94 @@ fn a_poller_reports_level_edge_and_once() {
     assert_eq!(look(), [], "a closed socket leaves by itself");
 }
 
+/// Is the descriptor of an event loop readable within so many seconds?
+fn readable(reactor: &Reactor, secs: i64) -> bool {
+    let mut fds = [rustix::event::PollFd::new(reactor, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: secs, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&limit)).expect("poll") == 1
+}
+
+#[test]
+fn what_other_threads_make_ready_reaches_an_event_loop() {
+    let stack = Stack::builder().start().expect("start");
+    let receiver = UdpSocket::bind(&stack, "127.0.0.1:1000").expect("bind");
+    let sender = UdpSocket::bind(&stack, "127.0.0.1:1001").expect("bind");
+    let poller = Poller::new(&stack).expect("poller");
+    poller.add(&receiver, 1, Readiness::READABLE, Trigger::Edge).expect("add");
+    let reactor = stack.reactor().expect("reactor");
+    let mut events = Vec::with_capacity(4);
+    let mut look = || poller.wait(&mut events, Some(Duration::ZERO)).expect("wait");
+    let quiet = |why| {
+        while readable(&reactor, 0) {
+            reactor.turn().expect("turn");
+        }
+        assert!(!readable(&reactor, 0), "{why}");
+    };
+    quiet("nothing happened");
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send_to(b"x", "127.0.0.1:1000").expect("send"));
+        assert!(readable(&reactor, 10), "a datagram from another thread, inside the stack");
+    });
+    quiet("a turn takes the news");
+    assert_eq!(look(), 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| poller.notify().expect("notify"));
+        assert!(readable(&reactor, 10), "notify");
+    });
+    quiet("told once");
+    assert_eq!(look(), 0);
+    let listener = TcpListener::bind(&stack, "127.0.0.1:5").expect("bind");
+    poller.add(&listener, 2, Readiness::READABLE, Trigger::Edge).expect("add");
+    quiet("nobody connects");
+    std::thread::scope(|scope| {
+        scope.spawn(|| TcpStream::connect(&stack, "127.0.0.1:5").expect("connect"));
+        assert!(readable(&reactor, 10), "a connection from another thread");
+        quiet("all done");
+        assert_eq!(look(), 1);
+        listener.accept().expect("accept");
+    });
+    poller.add(&receiver, 1, Readiness::READABLE, Trigger::Level).expect_err("watched");
+    poller.modify(&receiver, 1, Readiness::READABLE, Trigger::Level).expect("modify");
+    assert!(readable(&reactor, 0), "it is ready already");
+}
+
+#[test]
+fn a_turn_is_one_bounded_round() {
+    let (device, port) = channel(1500).expect("channel");
+    let stack = Stack::builder().address("10.0.0.1/24".parse().expect("address")).device(device);
+    let stack = stack.start().expect("start");
+    let reactor = stack.reactor().expect("reactor");
+    const PACKETS: u64 = 1000;
+    for _ in 0..PACKETS {
+        port.send([0x45; 40]).expect("send");
+    }
+    let mut turns = 0;
+    while readable(&reactor, 0) {
+        let before = stack.counters().ip_in_receives;
+        reactor.turn().expect("turn");
+        assert!(stack.counters().ip_in_receives - before <= 64, "a bounded round");
+        turns += 1;
+    }
+    assert_eq!(stack.counters().ip_in_receives, PACKETS, "the descriptor tells until all is processed");
+    assert!(turns < 40, "{turns} turns");
+}
+
+#[test]
+fn an_event_loop_learns_of_the_end() {
+    let (one, other) = pair();
+    let reactor = one.reactor().expect("reactor");
+    reactor.turn().expect("turn");
+    drop(other);
+    assert!(readable(&reactor, 10), "the other end of the wire is gone");
+    assert_eq!(reactor.turn().expect_err("the end").raw_os_error(), Some(19), "ENODEV");
+    assert_eq!(reactor.turn().expect_err("still").raw_os_error(), Some(19), "ENODEV");
+    let stack = Stack::builder().start().expect("start");
+    let reactor = stack.reactor().expect("reactor");
+    drop(stack);
+    assert!(readable(&reactor, 10), "the stack is gone");
+    assert_eq!(reactor.turn().expect_err("the end").kind(), ErrorKind::NetworkDown);
+}
+
 #[test]
 fn an_event_loop_of_somebody_elses_drives() {
     let (one, other) = pair();
@@ -122,10 +211,8 @@ fn an_event_loop_of_somebody_elses_drives() {
     let mut server: Option<TcpStream> = None;
     let mut got = Vec::new();
     while got.len() < 5 {
-        let mut fds = [rustix::event::PollFd::new(&reactor, rustix::event::PollFlags::IN)];
-        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
-        assert_eq!(rustix::event::poll(&mut fds, Some(&limit)).expect("poll"), 1, "the descriptor tells");
-        reactor.turn();
+        assert!(readable(&reactor, 10), "the descriptor tells");
+        reactor.turn().expect("turn");
         if server.is_none() {
             server = listener.accept().ok().map(|(stream, _)| stream);
         }

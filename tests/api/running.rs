@@ -214,7 +214,7 @@ fn the_role_moves_about_and_nothing_is_lost() {
                         1 => assert_eq!(poller.wait(&mut events, Some(pause)).expect("wait"), 0),
                         2 => {
                             if let Ok(reactor) = one.reactor() {
-                                reactor.turn();
+                                reactor.turn().expect("turn");
                             }
                         }
                         _ => std::thread::sleep(pause),

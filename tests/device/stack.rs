@@ -10,6 +10,7 @@ use tunstack::socket::{TcpListener, TcpStream, UdpSocket};
 pub const TESTS: &[Test] = &[
     test("stack::streams_both_ways", streams_both_ways),
     test("stack::survives_down_and_up", survives_down_and_up),
+    test("stack::ipv6_comes_back", ipv6_comes_back),
     test("stack::follows_the_mtu", follows_the_mtu),
     test("stack::deleted_ends_every_socket", deleted_ends_every_socket),
     test("stack::dropped_leaves_nothing", dropped_leaves_nothing),
@@ -82,6 +83,54 @@ fn survives_down_and_up() {
     assert_eq!(&text, b"before during after");
     kernel.write_all(b"answer").expect("write");
     assert_eq!(ours.read(&mut text).expect("read"), 6);
+}
+
+/// The kernel takes the addresses of IPv6 away with the interface, and its routes; an interface of our own gets them back.
+fn ipv6_comes_back() {
+    private();
+    let addresses = ["10.9.0.2/24", "fd09::2/64", "10.8.0.1/32"].map(|text| text.parse().expect("valid"));
+    let builder = addresses.into_iter().fold(Stack::builder(), |builder, cidr| builder.address(cidr));
+    let stack = builder.tun("t0").start().unwrap_or_else(|error| panic!("{error}"));
+    let sockets = [("10.9.0.2", ""), ("10.8.0.1", ""), ("fd09::2", "-6 ")].map(|(address, family)| {
+        let socket = UdpSocket::bind(&stack, (address, 7)).expect("bind");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+        (socket, address, family)
+    });
+    let works = |why: &str| {
+        for (ours, address, family) in &sockets {
+            let way = format!("{family}route get {address}");
+            let mut tries = 0;
+            while !ip_finds(&way) {
+                tries += 1;
+                assert!(tries < 500, "{why}: no way to {address}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let any = if family.is_empty() { "0.0.0.0:0" } else { "[::]:0" };
+            let kernel = std::net::UdpSocket::bind(any).expect("bind");
+            kernel
+                .send_to(b"there", (*address, 7))
+                .unwrap_or_else(|error| panic!("{why}: {address}: {error}"));
+            ours.recv(&mut [0; 8]).unwrap_or_else(|error| panic!("{why}: {address}: {error}"));
+        }
+    };
+    works("at first");
+    ip("link set t0 down");
+    std::thread::sleep(Duration::from_millis(50));
+    ip("link set t0 up");
+    works("after down and up");
+    ip("link set t0 mtu 576");
+    std::thread::sleep(Duration::from_millis(50));
+    ip("link set t0 mtu 1500");
+    works("after an MTU without IPv6");
+    ip("link set t0 down");
+    ip("link set t0 up");
+    works("after down and up too quick to be seen");
+}
+
+/// Does `ip` say that packets go out of t0?
+fn ip_finds(words: &str) -> bool {
+    let output = std::process::Command::new("ip").args(words.split_whitespace()).output().expect("ip");
+    String::from_utf8_lossy(&output.stdout).contains("dev t0")
 }
 
 fn follows_the_mtu() {

@@ -14,6 +14,39 @@ fn a_lone_segment_is_acked_by_the_timer() {
     x.reads(10);
 }
 
+/// As Linux: a peer with Nagle's algorithm may wait for this acknowledgment before it writes more.
+#[test]
+fn what_is_drained_is_acked_at_once_unless_it_is_answered() {
+    let mut x = Exchange::established();
+    // The first delay ends without a ride; then the acknowledgments go that are quick by themselves.
+    x.peer("P. 1:11(10) ack 1").after(ms(40)).stack(". 1:1(0) ack 11");
+    let mut end = 11;
+    loop {
+        x.peer(&format!("P. {end}:{}(10) ack 1", end + 10));
+        end += 10;
+        if x.try_next().is_none() {
+            break;
+        }
+    }
+    let text = |flags: &str, from: i64, to: i64| format!("{flags} {from}:{to}({}) ack 1", to - from);
+    let ack = |to: i64| format!(". 1:1(0) ack {to}");
+    // Only when everything is read.
+    x.reads(end as usize - 2).quiet();
+    x.reads(1).stack(&ack(end));
+    // A full-sized segment is not the end of what the peer writes, unless it says so.
+    x.peer(&text(".", end, end + 1460)).reads(1460).quiet_for(ms(39));
+    x.after(ms(1)).stack(&ack(end + 1460));
+    x.peer(&text("P.", end + 1460, end + 2920)).reads(1460).stack(&ack(end + 2920));
+    // One who answers may wait for a ride, but not for two.
+    let mut from = end + 2920;
+    x.peer(&text("P.", from, from + 10)).write(b"answer");
+    x.stack(&format!("P. 1:7(6) ack {}", from + 10));
+    from += 10;
+    x.peer(&format!("P. {from}:{}(10) ack 7", from + 10)).reads(20).quiet();
+    x.peer(&format!("P. {}:{}(10) ack 7", from + 10, from + 20)).reads(10);
+    x.stack(&format!(". 7:7(0) ack {}", from + 20));
+}
+
 /// conformance: 5681-4.2-delack
 #[test]
 fn no_setting_delays_an_ack_by_half_a_second() {

@@ -289,16 +289,14 @@ impl Datagrams {
         }
     }
 
-    /// Shuts halves of a connected socket.
+    /// Shuts halves of a socket. As on Linux, one without a peer is shut too, and says `ENOTCONN` all the same.
     pub fn shutdown(&mut self, id: DatagramId, read: bool, write: bool) -> Result<(), Errno> {
         let socket = &mut self.sockets[id];
-        if socket.remote.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
         socket.shut_read |= read;
         socket.shut_write |= write;
+        let result = if socket.remote.is_some() { Ok(()) } else { Err(Errno::ENOTCONN) };
         self.wake(id, self.sockets[id].readiness());
-        Ok(())
+        result
     }
 
     fn wake(&mut self, id: DatagramId, readiness: Readiness) {

@@ -31,6 +31,8 @@ pub(super) struct DelayedAck {
     interactive: bool,
     /// Octets since the last acknowledgment.
     octets: u32,
+    /// Segments since the last acknowledgment that look like the end of what the peer wrote: small ones, or pushed.
+    pushed: u8,
     /// Largest segment seen: what counts as full-sized.
     pub segment: u32,
     /// When the last of it came.
@@ -49,6 +51,7 @@ impl DelayedAck {
             quick,
             interactive: false,
             octets: 0,
+            pushed: 0,
             segment,
             last_data: None,
         }
@@ -56,6 +59,8 @@ impl DelayedAck {
 
     /// `octets` of new data arrived in order, in segments of `segment` octets.
     pub fn on_data(&mut self, now: Instant, octets: u32, segment: u32, config: &Config, rto: Duration) {
+        let small = segment < self.segment;
+        self.pushed = self.pushed.saturating_add(u8::from(small));
         self.segment = self.segment.max(segment);
         self.octets = self.octets.saturating_add(octets);
         if self.last_data.is_some_and(|last| now.since(last) > rto) {
@@ -71,6 +76,11 @@ impl DelayedAck {
             Due::No => self.due = Due::Delayed(now + config.tcp_delack_ms),
             Due::Delayed(_) => {}
         }
+    }
+
+    /// The segment bore PSH: however large, it ends what the peer wrote.
+    pub fn on_push(&mut self) {
+        self.pushed = self.pushed.max(1);
     }
 
     /// At once: data out of order, duplicates, FIN.
@@ -101,6 +111,15 @@ impl DelayedAck {
         self.interactive = !on;
     }
 
+    /// The user has read, and `drained` the buffer or not. As Linux: a peer that has written something small may wait for
+    /// the acknowledgment before it writes more (Nagle), so a reader that does not answer gives it at once.
+    pub fn on_read(&mut self, drained: bool) {
+        let pushed = self.pushed >= 2 || self.pushed == 1 && !self.interactive;
+        if self.octets > self.segment || drained && pushed {
+            self.flush();
+        }
+    }
+
     /// Because reading opened the window.
     pub fn for_window(&mut self) {
         self.for_window = self.due == Due::No;
@@ -116,6 +135,7 @@ impl DelayedAck {
         self.for_window = false;
         self.by_timer = false;
         self.octets = 0;
+        self.pushed = 0;
     }
 
     /// Data was sent; soon after receiving some, it looks like an answer.

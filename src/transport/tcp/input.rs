@@ -233,6 +233,9 @@ impl Synchronized {
         }
         let rto = self.snd.rto.interval;
         self.rcv.ack.on_data(env.now, gained as u32, segment, env.config, rto);
+        if seg.flags.contains(Flags::PSH) {
+            self.rcv.ack.on_push();
+        }
         common.output_due |= self.rcv.ack.due == super::delayed_ack::Due::Now;
         self.announce_urgent(common);
         if self.readable(common) > 0 && self.readable(common) >= common.settings.rcv_lowat as usize {

@@ -2,6 +2,7 @@
 
 use super::common::Common;
 use super::connection::{Connection, Read, State};
+use super::delayed_ack::Due;
 use super::handshake;
 use super::rtt::Estimate;
 use super::settings::Settings;
@@ -326,6 +327,8 @@ impl Synchronized {
             if !flags.contains(MsgFlags::PEEK) && len > 0 {
                 buffer.consume(env.pool, from + len as u64);
                 self.forget_read_mark();
+                self.rcv.ack.on_read(self.rcv.buffer.unread() == 0);
+                common.output_due |= self.rcv.ack.due == Due::Now;
                 self.on_read(common);
             }
             return Some(len);
