@@ -149,6 +149,7 @@ impl Synchronized {
         let (una, mss, flight) = (snd.una, snd.mss, snd.flight());
         match snd.out.recovery.on_new_ack(una, context.acked, flight, &mut snd.congestion, mss) {
             OnNewAck::Grow => {}
+            OnNewAck::Repaired => snd.congestion.on_recovered(env.now),
             OnNewAck::Recovered => {
                 snd.congestion.on_recovered(env.now);
                 tell_congestion(common, env, snd, "recovered");

@@ -320,7 +320,9 @@ impl Synchronized {
     fn restart_after_idle(&mut self, env: &Env) {
         let snd = &mut self.snd;
         let idle = snd.last_sent.is_some_and(|last| env.now.since(last) > snd.rto.interval);
-        if idle && env.config.tcp_slow_start_after_idle && snd.una == snd.nxt {
+        // A controller with a model of the path keeps it.
+        let forgets = env.config.tcp_slow_start_after_idle && !snd.congestion.steers_recovery();
+        if idle && forgets && snd.una == snd.nxt {
             // RFC 6928 §2: RFC 3390's window where the first one met a loss.
             let segments = if snd.rough_start { 0 } else { env.config.tcp_init_cwnd };
             let restart = initial_window(snd.mss, segments, 0);

@@ -64,6 +64,8 @@ pub(super) enum OnNewAck {
     Grow,
     /// Recovery ended with it.
     Recovered,
+    /// What a timeout had called lost is repaired; the window may grow.
+    Repaired,
     /// The next hole is at SND.UNA: send it again.
     ///
     /// conformance-deviation: 6582-3.2-3-timer
@@ -172,12 +174,11 @@ impl Recovery {
                 self.recover = self.recover.max(una.sub(1));
                 OnNewAck::Grow
             }
-            Mode::Loss => {
-                if !una.before(self.recover) {
-                    self.mode = Mode::Open;
-                }
-                OnNewAck::Grow
+            Mode::Loss if !una.before(self.recover) => {
+                self.mode = Mode::Open;
+                OnNewAck::Repaired
             }
+            Mode::Loss => OnNewAck::Grow,
             Mode::Fast if !una.before(self.recover) => {
                 // RFC 6582 §3.2 step 3, full acknowledgment, the first option: no burst.
                 congestion.set_cwnd(congestion.ssthresh().min(flight.max(mss) + mss));
