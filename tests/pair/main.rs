@@ -3,7 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod controllers;
+mod flow_times;
+mod goodput;
 mod smoltcp_peer;
+mod station;
 
 use common::pair::Scenario;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -19,13 +19,13 @@ const MTU: usize = 1500;
 
 /// Packets to and from smoltcp.
 #[derive(Default)]
-struct Queues {
-    rx: VecDeque<Vec<u8>>,
-    tx: VecDeque<Vec<u8>>,
+pub struct Queues {
+    pub rx: VecDeque<Vec<u8>>,
+    pub tx: VecDeque<Vec<u8>>,
 }
 
-struct Rx(Vec<u8>);
-struct Tx<'a>(&'a mut VecDeque<Vec<u8>>);
+pub struct Rx(Vec<u8>);
+pub struct Tx<'a>(&'a mut VecDeque<Vec<u8>>);
 
 impl RxToken for Rx {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -74,7 +74,7 @@ struct Other {
     closing: bool,
 }
 
-fn smol(now: Instant) -> SmolInstant {
+pub fn smol(now: Instant) -> SmolInstant {
     SmolInstant::from_micros(now.as_micros() as i64)
 }
 
