@@ -7,7 +7,7 @@ use crate::common::{ms, secs};
 /// conformance: 9293-MUST-4
 #[test]
 fn nop_end_and_mss_are_understood() {
-    let mut x = Setup::new().syn_options("nop,nop,mss 1000,raw 0000").established();
+    let mut x = Setup::new().syn_options("nop,nop,mss 1000,raw 0002040190000000").established();
     x.write_octets(3000);
     x.stack(". 1:1001(1000) ack 1");
     x.stack(". 1001:2001(1000) ack 1");
@@ -75,7 +75,8 @@ fn padding_after_the_end_is_ignored_and_ours_is_zero() {
         let mut x = Setup::new().syn_options(options).established();
         x.write(b"x").stack("P. 1:2(1) ack 1");
     }
-    let mut x = Setup::new().syn_options("mss 800,raw 00020405").established();
+    // An option that stands behind the end is none.
+    let mut x = Setup::new().syn_options("mss 800,raw 0002040190ffffff").established();
     x.write_octets(1600);
     x.stack(". 1:801(800) ack 1");
     x.stack("P. 801:1601(800) ack 1");

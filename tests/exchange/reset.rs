@@ -41,6 +41,7 @@ fn a_late_reset_closes_quietly() {
     for state in [TcpState::Closing, TcpState::LastAck] {
         let (mut x, _) = Setup::new().in_state(state);
         x.peer("R 12:12(0)").quiet().state_is("CLOSED").quiet_for(secs(300));
+        assert_eq!(x.error(), None, "{state:?}");
     }
 }
 
@@ -233,10 +234,16 @@ fn abort_sends_one_reset_where_the_peer_believes_it() {
 /// conformance: 9293-3.10.5-sync
 #[test]
 fn close_with_a_linger_time_of_zero_resets() {
-    let mut x = Exchange::established();
-    x.write(b"abc").stack("P. 1:4(3) ack 1");
-    x.set(Opt::Linger(Some(Duration::ZERO))).close().stack("R. 4:4(0) ack 1");
-    x.quiet_for(secs(300)).state_is("CLOSED");
+    for (state, expected) in [
+        (TcpState::Established, "R. 5:5(0) ack 11"),
+        (TcpState::FinWait1, "R. 2:2(0) ack 11"),
+        (TcpState::FinWait2, "R. 2:2(0) ack 11"),
+        (TcpState::CloseWait, "R. 5:5(0) ack 12"),
+    ] {
+        let (mut x, _) = Setup::new().in_state(state);
+        x.set(Opt::Linger(Some(Duration::ZERO))).close().stack(expected);
+        x.quiet_for(secs(300)).state_is("CLOSED");
+    }
 }
 
 /// conformance: 9293-3.10.5-listen

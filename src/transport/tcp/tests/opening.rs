@@ -213,6 +213,8 @@ fn close_and_abort_in_syn_sent_send_nothing() {
         }
         x.expect(&[]);
         assert_eq!((x.state(), x.end.conn().deadline()), (TcpState::Closed, None));
+        let told = x.end.conn.as_mut().expect("still there").take_error();
+        assert_eq!(told, abort.then_some(Errno::ECONNRESET), "whoever waits learns of a reset");
         x.peer("S.", 0, 1, "");
         assert_eq!(x.last_verdict, Verdict::Reset(Drop::Closed));
     }

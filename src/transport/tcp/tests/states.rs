@@ -193,7 +193,9 @@ fn a_fin_out_of_order_waits_for_its_turn() {
 #[test]
 fn after_the_fin_there_is_no_more() {
     let mut x = Script::in_state(TcpState::CloseWait, PeerSyn::PLAIN);
+    x.wakes();
     x.peer("F.", 1, 1, "");
+    assert_eq!(x.wakes(), Readiness::empty(), "the end is told once");
     x.expect(&[". 1:1(0) ack 2"]);
     x.peer("P.", 2, 1, "more");
     x.expect(&[". 1:1(0) ack 2"]);

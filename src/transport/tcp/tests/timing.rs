@@ -219,7 +219,7 @@ fn fast_retransmit_with_limited_transmit() {
     assert_eq!(x.end.conn().view().cwnd, 3000, "min(ssthresh, flight + SMSS)");
 }
 
-/// conformance: 6582-3.2-3-partial, 5681-4.3-half
+/// conformance: 6582-3.2-3-partial
 #[test]
 fn two_losses_are_repaired_without_a_timeout() {
     let mut x = in_flight(10, PeerSyn::PLAIN);
