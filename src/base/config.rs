@@ -329,6 +329,8 @@ settings! {
     tcp_max_tw_buckets: u32 = 65536, Plain, |_| true, "a number";
     /// Connections that a listener may have half open; never more than its backlog and one.
     tcp_max_syn_backlog: u32 = 1024, Plain, |v| *v >= 1, "a number, at least 1";
+    /// Fast Open (RFC 7413), bits as on Linux: 1 clients, 2 servers, 4 clients without a cookie, 0x200 servers without, 0x400 all listeners.
+    tcp_fastopen: u32 = 1, Plain, |_| true, "a number";
     /// SYN cookies (RFC 4987): 0 never, 1 while a listener's SYN queue is full, 2 always.
     tcp_syncookies: u32 = 1, Plain, |v| *v <= 2, "0 to 2";
     /// Answer a connection that finds the accept queue full with a reset.

@@ -122,6 +122,13 @@ counters! {
     TcpOutRsts => tcp_out_rsts, "Resets sent.";
     TcpExtListenOverflows => tcp_ext_listen_overflows, "Handshakes that found an accept queue full.";
     TcpExtListenDrops => tcp_ext_listen_drops, "SYNs dropped by a listener.";
+    TcpExtTCPFastOpenActive => tcp_ext_fast_open_active, "SYNs of ours whose text was acknowledged (RFC 7413).";
+    TcpExtTCPFastOpenActiveFail => tcp_ext_fast_open_active_fail, "SYNs of ours whose text was not acknowledged.";
+    TcpExtTCPFastOpenPassive => tcp_ext_fast_open_passive, "SYNs whose text was taken.";
+    TcpExtTCPFastOpenPassiveFail => tcp_ext_fast_open_passive_fail, "SYNs with a bad Fast Open cookie.";
+    TcpExtTCPFastOpenListenOverflow => tcp_ext_fast_open_listen_overflow, "SYNs whose text found too many connections pending.";
+    TcpExtTCPFastOpenCookieReqd => tcp_ext_fast_open_cookie_reqd, "SYNs that asked for a Fast Open cookie.";
+    TcpExtTCPFastOpenPassiveAltKey => tcp_ext_fast_open_passive_alt_key, "SYNs with a cookie of the secret before the present one.";
     TcpExtTCPReqQFullDoCookies => tcp_ext_req_q_full_do_cookies, "SYNs answered with a cookie for a full SYN queue.";
     TcpExtTCPReqQFullDrop => tcp_ext_req_q_full_drop, "SYNs dropped for a full SYN queue.";
     TcpExtSyncookiesSent => tcp_ext_syncookies_sent, "SYN cookies sent.";

@@ -37,6 +37,8 @@ bitflags! {
         const EOR = 0x80;
         /// `MSG_ERRQUEUE`: read the error queue.
         const ERRQUEUE = 0x2000;
+        /// `MSG_FASTOPEN`: connect, and send this with the SYN if possible (RFC 7413).
+        const FASTOPEN = 0x2000_0000;
         /// `MSG_MORE`: more data follows soon; do not send a partial segment yet.
         const MORE = 0x8000;
     }

@@ -1,13 +1,15 @@
 //! Socket calls that make, name, connect and end sockets.
 
 use super::sockets::{Fresh, Kind, Options, Progress, Socket, any, token};
-use super::{Domain, Errno, Host, Shutdown, SocketId, Type};
+use super::{Domain, Errno, Host, MsgFlags, Shutdown, SocketId, Type};
 use crate::base::Instant;
 use crate::network::AddressKind;
 use crate::trace::{Flow, TcpState};
 use crate::transport::datagram::{DatagramId, Datagrams};
 use crate::transport::ports::Binding;
-use crate::transport::tcp::{ConnId, ListenOptions, Mtus, Settings};
+use crate::transport::tcp::{
+    ConnId, FAST_OPEN_ALL, FAST_OPEN_CLIENT, FAST_OPEN_SERVER, FastOpen, ListenOptions, Mtus, Settings,
+};
 use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -106,7 +108,13 @@ impl Host {
         if taken && !self.tcp.ports.is_free(local.port(), &claim) {
             return Err(Errno::EADDRINUSE);
         }
+        let all = FAST_OPEN_SERVER | FAST_OPEN_ALL;
+        let fast_open = match socket.options.fast_open {
+            0 if self.common.config.tcp_fastopen & all == all => backlog,
+            limit => limit,
+        };
         let key = self.tcp.listen(ListenOptions {
+            fast_open,
             token: token(id),
             local,
             v6_only: socket.options.v6_only,
@@ -161,7 +169,16 @@ impl Host {
             Kind::Udp(_) | Kind::Ping(_) => self.connect_datagram(id, remote),
             Kind::Listener(_) => Err(Errno::EISCONN),
             Kind::Fresh(_) => match remote {
-                Some(remote) => self.connect_stream(now, id, remote),
+                // With `TCP_FASTOPEN_CONNECT` and a cookie the first write opens the connection.
+                Some(remote) if socket.options.fast_open_connect => {
+                    match self.connect_stream(now, id, remote, FastOpen::Deferred)? {
+                        true => self.set_progress(id, Progress::Connected),
+                        false => Err(Errno::EINPROGRESS),
+                    }
+                }
+                Some(remote) => {
+                    self.connect_stream(now, id, remote, FastOpen::No).and(Err(Errno::EINPROGRESS))
+                }
                 None => Ok(()),
             },
             Kind::Connection { id: conn, progress, .. } => match remote {
@@ -171,7 +188,49 @@ impl Host {
         }
     }
 
-    fn connect_stream(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<(), Errno> {
+    /// `sendto(2)` with `MSG_FASTOPEN`: connects, and sends `data` with the SYN where the peer has given a cookie
+    /// (RFC 7413). Returns the octets queued.
+    ///
+    /// # Errors
+    /// `EINPROGRESS` when nothing was queued and the connection opens in the ordinary way; `EALREADY`, `EISCONN`, and those
+    /// of [`connect`](Host::connect); `EOPNOTSUPP` when `tcp_fastopen` does not allow it, and on datagram sockets.
+    pub fn connect_with(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        remote: SocketAddr,
+        data: &[u8],
+        flags: MsgFlags,
+    ) -> Result<usize, Errno> {
+        let socket = self.sockets.get(id)?;
+        match socket.kind {
+            _ if self.common.config.tcp_fastopen & FAST_OPEN_CLIENT == 0 => return Err(Errno::EOPNOTSUPP),
+            Kind::Udp(_) | Kind::Ping(_) => return Err(Errno::EOPNOTSUPP),
+            Kind::Connection { progress: Progress::Connecting, .. } => return Err(Errno::EALREADY),
+            Kind::Connection { .. } | Kind::Listener(_) => return Err(Errno::EISCONN),
+            Kind::Fresh(_) => {}
+        }
+        match self.connect_stream(now, id, remote, FastOpen::Now)? {
+            true => self.send(now, id, data, flags),
+            false => Err(Errno::EINPROGRESS),
+        }
+    }
+
+    fn set_progress(&mut self, id: SocketId, reached: Progress) -> Result<(), Errno> {
+        if let Kind::Connection { progress, .. } = &mut self.sockets.get_mut(id)?.kind {
+            *progress = reached;
+        }
+        Ok(())
+    }
+
+    /// The SYN is due; tells whether it may carry text.
+    fn connect_stream(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        remote: SocketAddr,
+        fast_open: FastOpen,
+    ) -> Result<bool, Errno> {
         let Host { common, net, tcp, sockets, .. } = self;
         let socket = sockets.get_mut(id)?;
         let remote = socket.canonical(remote)?;
@@ -197,10 +256,12 @@ impl Host {
             receive: net.receive_mtu(&common.config, remote.ip()),
         };
         let holder = (token(id), socket.options.reuse_addr);
-        let conn = tcp.connect(&mut common.env(now), flow, holder, fresh.settings.clone(), mtus)?;
+        let how = (mtus, fast_open);
+        let (conn, with_text) =
+            tcp.connect(&mut common.env(now), flow, holder, fresh.settings.clone(), how)?;
         socket.kind = Kind::Connection { id: conn, progress: Progress::Connecting, bound_port };
         self.collect_events();
-        Err(Errno::EINPROGRESS)
+        Ok(with_text)
     }
 
     fn connect_again(
@@ -221,12 +282,7 @@ impl Host {
                 self.back_to_fresh(now, id)?;
                 Err(error.flatten().unwrap_or(Errno::ECONNABORTED))
             }
-            _ => {
-                if let Kind::Connection { progress, .. } = &mut self.sockets.get_mut(id)?.kind {
-                    *progress = Progress::Connected;
-                }
-                Ok(())
-            }
+            _ => self.set_progress(id, Progress::Connected),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Domain, Errno, Host, Opt, OptName, SocketId, Type, seconds};
 use crate::base::config::CongestionControl;
 use crate::base::io::MtuDiscover;
 use crate::base::{Config, Duration, Instant};
-use crate::transport::tcp::Settings;
+use crate::transport::tcp::{FAST_OPEN_CLIENT, Settings};
 use core::net::IpAddr;
 use std::sync::Arc;
 
@@ -44,6 +44,7 @@ impl Host {
             | Opt::RecvTtl(_)
             | Opt::RecvTos(_)
             | Opt::DeferAccept(_) => self.set_common(id, option),
+            Opt::FastOpen(_) | Opt::FastOpenConnect(_) => self.set_fast_open(id, option),
             // RFC 3168: the two low bits belong to ECN, and of a connection to TCP.
             Opt::Tos(tos) if tos & 3 != 0 && self.sockets.get(id)?.kind() == Type::Stream => {
                 self.set_option(now, id, Opt::Tos(tos & !3))
@@ -118,6 +119,29 @@ impl Host {
             Opt::Ttl(ttl) => options.ttl = ttl,
             Opt::Tos(tos) => options.tos = tos,
             _ => return Err(Errno::ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    /// Before there is a connection, and of a listener at any time; limits as on Linux.
+    fn set_fast_open(&mut self, id: SocketId, option: Opt) -> Result<(), Errno> {
+        let Host { common, tcp, sockets, .. } = self;
+        let socket = sockets.get_mut(id)?;
+        let options = Arc::make_mut(&mut socket.options);
+        match (option, &socket.kind) {
+            (_, Kind::Udp(_) | Kind::Ping(_)) => return Err(Errno::ENOPROTOOPT),
+            (Opt::FastOpen(limit), Kind::Fresh(_)) => {
+                options.fast_open = limit.min(common.config.somaxconn);
+            }
+            (Opt::FastOpen(limit), Kind::Listener(key)) => {
+                options.fast_open = limit.min(common.config.somaxconn);
+                tcp.listener_mut(*key).ok_or(Errno::EINVAL)?.options.fast_open = options.fast_open;
+            }
+            (Opt::FastOpenConnect(_), _) if common.config.tcp_fastopen & FAST_OPEN_CLIENT == 0 => {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            (Opt::FastOpenConnect(on), Kind::Fresh(_)) => options.fast_open_connect = on,
+            (_, Kind::Fresh(_) | Kind::Listener(_) | Kind::Connection { .. }) => return Err(Errno::EINVAL),
         }
         Ok(())
     }
@@ -265,6 +289,8 @@ impl Host {
             OptName::RecvTtl => Opt::RecvTtl(o.recv_ttl),
             OptName::RecvTos => Opt::RecvTos(o.recv_tos),
             OptName::DeferAccept => Opt::DeferAccept(o.defer_accept),
+            OptName::FastOpen => Opt::FastOpen(o.fast_open),
+            OptName::FastOpenConnect => Opt::FastOpenConnect(o.fast_open_connect),
             OptName::AcceptConn => Opt::AcceptConn(matches!(socket.kind, Kind::Listener(_))),
             OptName::Error => Opt::Error(self.take_error(id)?.map_or(0, Errno::code)),
             OptName::Mtu => Opt::Mtu(self.mtu_to_peer(id)?),

@@ -73,6 +73,8 @@ pub(super) struct Options {
     pub multicast_loop: bool,
     pub mtu_discover: MtuDiscover,
     pub defer_accept: Duration,
+    pub fast_open: u32,
+    pub fast_open_connect: bool,
     pub snd_buf: u32,
     pub rcv_lowat: u32,
 }
@@ -97,6 +99,8 @@ impl Options {
             multicast_loop: true,
             mtu_discover: if config.ip_no_pmtu_disc { MtuDiscover::Dont } else { MtuDiscover::Want },
             defer_accept: Duration::ZERO,
+            fast_open: 0,
+            fast_open_connect: false,
             // Linux counts bookkeeping in; reading the option shows twice this.
             snd_buf: config.wmem_default / 2,
             rcv_lowat: 1,

@@ -83,6 +83,10 @@ pub enum Opt {
     SynCnt(u32),
     Linger2(Duration),
     DeferAccept(Duration),
+    /// Of a listener: connections that may be handed out with their SYN (RFC 7413); 0: none.
+    FastOpen(u32),
+    /// Where the peer has given a cookie, connect leaves the SYN to the first write.
+    FastOpenConnect(bool),
     WindowClamp(u32),
     QuickAck(bool),
     UserTimeout(Duration),
@@ -134,6 +138,8 @@ pub enum OptName {
     SynCnt,
     Linger2,
     DeferAccept,
+    FastOpen,
+    FastOpenConnect,
     WindowClamp,
     QuickAck,
     UserTimeout,

@@ -200,7 +200,8 @@ impl Socket {
         Ok(self.inner.send(data, flags, waiting.dont)?)
     }
 
-    /// `sendto(2)`. A connection ignores the address.
+    /// `sendto(2)`. A connection ignores the address, but with `MSG_FASTOPEN` this opens one to it, and `data` goes with the SYN
+    /// where the peer has given a cookie before (RFC 7413).
     ///
     /// # Errors
     /// As [`send`](Socket::send); `EACCES` for a broadcast without permission, `ENETUNREACH` without a route.
@@ -220,6 +221,11 @@ impl Socket {
         flags: i32,
     ) -> io::Result<usize> {
         let (flags, waiting) = split_flags(flags);
+        if flags.contains(MsgFlags::FASTOPEN) {
+            let to = self.of_family(to.ok_or(Errno::EINVAL)?)?;
+            let joined: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            return Ok(self.inner.connect_with(to, &joined, flags, waiting.dont)?);
+        }
         if self.inner.kind == Type::Stream {
             return write_all_parts(&self.inner, parts, flags, waiting.dont);
         }

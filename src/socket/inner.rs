@@ -384,6 +384,39 @@ impl Inner {
         self.shared.wait(On::Sockets(&sockets), deadline, op)?.ok_or(Errno::EINPROGRESS)
     }
 
+    /// Connects, and sends `data` with the SYN if possible. A call that may wait does so for the connection, and until all of `data`
+    /// is in the send buffer.
+    pub fn connect_with(
+        &self,
+        remote: SocketAddr,
+        data: &[u8],
+        flags: MsgFlags,
+        dont_wait: bool,
+    ) -> Result<usize, Errno> {
+        let flags = flags - MsgFlags::FASTOPEN;
+        let begun = self.call(|host, now| {
+            let remote = somebody(host, self.id, remote);
+            host.connect_with(now, self.id, remote, data, flags)
+        });
+        let queued = match begun {
+            Ok(queued) => queued,
+            Err(Errno::EINPROGRESS) => 0,
+            Err(errno) => return Err(errno),
+        };
+        self.connecting.store(true, Ordering::Relaxed);
+        if dont_wait || self.is_nonblocking() {
+            return begun;
+        }
+        let deadline = self.timeout(Direction::Write).map(|timeout| self.shared.clock.now() + timeout);
+        let sockets = [(self.id, Direction::Write)];
+        let op = |shard: &mut Shard, now: Instant| connected(&mut shard.host, now, self.id, Some(remote));
+        self.shared.wait(On::Sockets(&sockets), deadline, op)?.ok_or(Errno::EINPROGRESS)?;
+        if queued == data.len() {
+            return Ok(queued);
+        }
+        Ok(queued + self.send(&data[queued..], flags, dont_wait)?)
+    }
+
     pub fn shutdown(&self, how: Shutdown) -> Result<(), Errno> {
         self.call(|host, now| host.shutdown(now, self.id, how))
     }

@@ -28,6 +28,8 @@ fn micros(time: u64) -> u32 {
 pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     let small = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
     let options = u8::from(info.timestamps) | u8::from(info.sack) << 1 | u8::from(info.window_scaling) << 2;
+    // TCPI_OPT_SYN_DATA.
+    let options = options | u8::from(info.syn_data) << 5;
     let scales = info.snd_wscale & 0xf | (info.rcv_wscale & 0xf) << 4;
     let mut octets = vec![
         state_number(info.state),
@@ -37,7 +39,8 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
         small(info.backoff),
         options,
         scales,
-        0,
+        // Bit 0 would tell of a rate limited by the application.
+        (info.fast_open_client_fail & 3) << 1,
     ];
     let words = [
         micros(info.rto),
@@ -104,12 +107,14 @@ mod tests {
             bytes_sent: 88,
             rcv_ooopack: 3,
             rcv_wnd: 9,
+            syn_data: true,
+            fast_open_client_fail: 2,
             ..TcpInfo::default()
         };
         let octets = encode(&info);
         let word = |at: usize| u32::from_ne_bytes(octets[at..at + 4].try_into().expect("four"));
         // Offsets of <linux/tcp.h> on 64-bit Linux.
-        assert_eq!(octets[0], 8);
+        assert_eq!((octets[0], octets[5], octets[7]), (8, 32, 4));
         assert_eq!((word(68), word(80)), (1234, 10));
         assert_eq!((word(120), word(200), word(224), word(232)), (77, 88, 3, 9));
         assert_eq!(octets.len(), 236);

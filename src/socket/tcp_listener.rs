@@ -97,6 +97,9 @@ super::option_methods!(TcpListener {
     set_keepalive, keepalive, KeepAlive: bool;
     "Accepted connections do without Nagle's algorithm (`TCP_NODELAY`).", "Do accepted connections do without Nagle?"
     set_nodelay, nodelay, NoDelay: bool;
+    "Connections that may be handed out with their SYN and its text (`TCP_FASTOPEN`, RFC 7413; needs bit 2 of `tcp_fastopen`); 0: none.",
+    "Connections that may be handed out with their SYN."
+    set_fast_open, fast_open, FastOpen: u32;
 });
 super::duration_methods!(TcpListener {
     "Accepts a connection only once it has data, waiting so long (`TCP_DEFER_ACCEPT`).",

@@ -73,6 +73,9 @@ pub struct SackBlock {
     pub right: SeqNumber,
 }
 
+/// The cookie of a Fast Open option (RFC 7413 §4.1.1): 4 to 16 octets, an even number; empty in a request for one.
+pub type FastOpenCookie = ArrayVec<u8, 16>;
+
 /// The options that mean something to us, as found or as to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -84,6 +87,8 @@ pub struct Options {
     pub sack_permitted: bool,
     /// Timestamps.
     pub timestamps: Option<Timestamps>,
+    /// Fast Open (SYN only).
+    pub fast_open: Option<FastOpenCookie>,
     /// SACK blocks, most recent first.
     pub sack: ArrayVec<SackBlock, 4>,
 }
@@ -146,6 +151,7 @@ const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const FAST_OPEN: u8 = 34;
 
 /// Reads a segment from the payload of an IP packet; the checksum is [`verify`]'s question.
 ///
@@ -217,6 +223,10 @@ fn read_option(options: &mut Options, kind: u8, value: &[u8], syn: bool) {
                 echo: u32::from_be_bytes([e0, e1, e2, e3]),
             });
         }
+        // RFC 7413 §4.1.1: any other length is as if the option were not there.
+        (FAST_OPEN, cookie) if syn && matches!(cookie.len(), 0 | 4..=16) && cookie.len() % 2 == 0 => {
+            options.fast_open = FastOpenCookie::try_from(cookie).ok();
+        }
         (SACK, blocks) if !syn && !blocks.is_empty() && blocks.len() % 8 == 0 => {
             // A second SACK option adds to the first as far as there is room.
             for block in blocks.chunks_exact(8) {
@@ -238,8 +248,8 @@ pub fn option_len(options: &Options) -> usize {
 
 /// Writes the header of `segment` with the checksum field zero and returns its length. The payload is not looked at.
 ///
-/// Options stand in Linux's order and padding: MSS, SACK permitted, timestamps, window scale, SACK blocks. Blocks
-/// that find no room are left out.
+/// Options stand in Linux's order and padding: MSS, SACK permitted, timestamps, window scale, Fast Open, SACK blocks.
+/// Blocks that find no room are left out.
 pub fn emit_header(buf: &mut [u8; MAX_HEADER_LEN], segment: &Segment<'_>) -> usize {
     let len = write_options(buf, &segment.options);
     buf[0..2].copy_from_slice(&segment.src_port.to_be_bytes());
@@ -293,6 +303,13 @@ fn write_options(buf: &mut [u8; MAX_HEADER_LEN], options: &Options) -> usize {
     }
     if let Some(shift) = options.window_scale {
         end = put(&[NOP, WINDOW_SCALE, 3, shift]);
+    }
+    if let Some(cookie) = &options.fast_open {
+        put(&[FAST_OPEN, 2 + cookie.len() as u8]);
+        end = put(cookie);
+        while !end.is_multiple_of(4) {
+            end = put(&[NOP]);
+        }
     }
     let blocks = options.sack.len().min((MAX_HEADER_LEN - end).saturating_sub(4) / 8);
     if blocks > 0 {

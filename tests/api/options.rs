@@ -44,6 +44,8 @@ options! {
     option_syncnt: tcp IPPROTO_TCP TCP_SYNCNT [3, 0, 127, 128];
     option_linger2: tcp IPPROTO_TCP TCP_LINGER2 [10, 0, -1, 100_000];
     option_defer_accept: tcp IPPROTO_TCP TCP_DEFER_ACCEPT [1, 5, 0, 100];
+    option_fastopen: tcp IPPROTO_TCP TCP_FASTOPEN [5, 0, 100_000, -1];
+    option_fastopen_connect: tcp IPPROTO_TCP TCP_FASTOPEN_CONNECT [1, 0, 2, -1];
     option_window_clamp: tcp IPPROTO_TCP TCP_WINDOW_CLAMP [10_000, 0];
     option_quickack: tcp IPPROTO_TCP TCP_QUICKACK [0, 1];
     option_user_timeout: tcp IPPROTO_TCP TCP_USER_TIMEOUT [1500, 0, -1];
@@ -150,6 +152,8 @@ behaviours! {
         walk(log, &client, (IPPROTO_TCP, TCP_KEEPIDLE), &[30]);
         walk(log, &client, (IPPROTO_TCP, TCP_USER_TIMEOUT), &[900]);
         walk(log, &client, (IPPROTO_IP, IP_TOS), &[0x10]);
+        walk(log, &client, (IPPROTO_TCP, TCP_FASTOPEN), &[5]);
+        walk(log, &client, (IPPROTO_TCP, TCP_FASTOPEN_CONNECT), &[1]);
     }
     reuseport_after_bind: |world, log| {
         let socket = world.tcp();

@@ -9,6 +9,9 @@ use super::packet::{ACK, CWR, ECE, FIN, PSH, RST, SYN, Tcp, TcpOption, URG, writ
 const LETTERS: [(u8, char); 8] =
     [(SYN, 'S'), (FIN, 'F'), (PSH, 'P'), (RST, 'R'), (URG, 'U'), (ECE, 'E'), (CWR, 'W'), (ACK, '.')];
 
+/// Option kind of Fast Open (RFC 7413).
+pub const FAST_OPEN: u8 = 34;
+
 /// A sequence number in a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Num {
@@ -41,6 +44,8 @@ pub enum OptionText {
     Plain(TcpOption),
     /// Timestamps, `None` where the script says `*`.
     Timestamps(Option<u32>, Option<u32>),
+    /// A Fast Open cookie, whatever it is.
+    AnyCookie,
     /// SACK blocks.
     Sack(Vec<(Num, Num)>),
     /// Octets as they are, for what no writer would write.
@@ -159,16 +164,18 @@ fn parse_option(item: &str) -> Result<OptionText, String> {
         ["sack", blocks @ ..] => {
             OptionText::Sack(blocks.iter().map(|block| parse_pair(block)).collect::<Result<_, _>>()?)
         }
-        ["raw", octets] => OptionText::Raw(
-            (0..octets.len() / 2)
-                .map(|i| {
-                    u8::from_str_radix(&octets[2 * i..2 * i + 2], 16)
-                        .map_err(|_| format!("bad hex '{octets}'"))
-                })
-                .collect::<Result<_, _>>()?,
-        ),
+        ["FO"] => OptionText::Plain(TcpOption::Other(FAST_OPEN, Vec::new())),
+        ["FO", "*"] => OptionText::AnyCookie,
+        ["FO", octets] => OptionText::Plain(TcpOption::Other(FAST_OPEN, parse_hex(octets)?)),
+        ["raw", octets] => OptionText::Raw(parse_hex(octets)?),
         _ => return Err(format!("unknown option '{item}'")),
     })
+}
+
+fn parse_hex(octets: &str) -> Result<Vec<u8>, String> {
+    (0..octets.len() / 2)
+        .map(|i| u8::from_str_radix(&octets[2 * i..2 * i + 2], 16).map_err(|_| format!("bad hex '{octets}'")))
+        .collect()
 }
 
 /// What a script needs to write and read numbers: the ISN of the sender and of the other side.
@@ -182,7 +189,11 @@ pub struct Isns {
 pub fn has_timestamps(options: &[OptionText]) -> bool {
     options.iter().any(|option| match option {
         OptionText::Timestamps(..) | OptionText::Plain(TcpOption::Timestamps(..)) => true,
-        OptionText::Plain(_) | OptionText::Sack(_) | OptionText::Raw(_) | OptionText::Rest => false,
+        OptionText::Plain(_)
+        | OptionText::AnyCookie
+        | OptionText::Sack(_)
+        | OptionText::Raw(_)
+        | OptionText::Rest => false,
     })
 }
 
@@ -197,7 +208,7 @@ pub fn options_to_send(options: &[OptionText], isns: Isns, clock: (u32, u32)) ->
     for option in options {
         match option {
             OptionText::Raw(octets) => out.extend(octets),
-            OptionText::Rest => panic!("'...' cannot be sent"),
+            OptionText::Rest | OptionText::AnyCookie => panic!("'...' and 'FO *' cannot be sent"),
             OptionText::Plain(option) => append(&mut out, option.clone()),
             OptionText::Timestamps(value, echo) => {
                 append(&mut out, TcpOption::Timestamps(value.unwrap_or(clock.0), echo.unwrap_or(clock.1)));
@@ -237,6 +248,10 @@ pub fn options_match(expected: &[OptionText], found: &[TcpOption], isns: Isns) -
                 Some(TcpOption::Timestamps(v, e)) => {
                     value.is_none_or(|x| x == *v) && echo.is_none_or(|x| x == *e)
                 }
+                _ => false,
+            },
+            OptionText::AnyCookie => match found.next() {
+                Some(TcpOption::Other(FAST_OPEN, cookie)) => (4..=16).contains(&cookie.len()),
                 _ => false,
             },
             OptionText::Sack(blocks) => match found.next() {

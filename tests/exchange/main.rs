@@ -10,6 +10,8 @@ mod common;
 mod congestion;
 mod congestion_window;
 mod failure;
+mod fast_open_client;
+mod fast_open_server;
 mod fast_recovery;
 mod handshake;
 mod icmp_checks;

@@ -8,6 +8,7 @@ mod harness;
 mod closing;
 mod link;
 mod many;
+mod opening;
 mod path;
 mod ping;
 mod programs;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
         closing::TESTS,
         refused::TESTS,
         many::TESTS,
+        opening::TESTS,
         link::TESTS,
         path::TESTS,
         wireshark::TESTS,

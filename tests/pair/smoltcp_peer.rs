@@ -157,6 +157,7 @@ fn run(case: &Case) {
     let mut wire = Wire::new(case.faults.clone(), case.seed);
     let mut other = Other::new(now, theirs, case.sizes[1]);
     let plan = Plan {
+        fast_open: false,
         send: case.sizes[0],
         expect: case.sizes[1],
         write: 5_000,

@@ -96,6 +96,10 @@ fn setup(rng: &mut Rng) -> Setup {
     if rng.chance(0.6) {
         setup = setup.modern(rng.below(15) as u8);
     }
+    if rng.chance(0.3) {
+        // Every listener takes text on SYNs, without a cookie.
+        setup = setup.config(|config| config.tcp_fastopen = 0x603);
+    }
     setup.peer_isn(rng.next_u32())
 }
 
@@ -104,6 +108,9 @@ fn storm(seed: u64, tally: &mut Tally) {
     let mut rng = Rng::from_seed(seed);
     let state = STATES[(seed % STATES.len() as u64) as usize];
     let (mut x, _) = setup(&mut rng).in_state(state);
+    if rng.chance(0.2) {
+        x.host.config_mut().tcp_syncookies = 2;
+    }
     let innocent = Innocent::arrive(&mut x);
     x.only_single_packets();
     let mut mutator = Mutator::new(seed);

@@ -301,6 +301,7 @@ impl Connection {
     pub fn payload(&self, seq: SeqNumber, len: usize) -> [&[u8]; 3] {
         match &self.state {
             State::Synchronized(state) if len > 0 => state.snd.buffer.slices(state.snd.offset(seq), len),
+            State::SynSent(state) if len > 0 => state.text(len),
             State::Synchronized(_)
             | State::SynSent(_)
             | State::SynReceived(_)
@@ -428,7 +429,7 @@ impl Connection {
         match &self.state {
             State::SynSent(_) => TcpState::SynSent,
             State::SynReceived(_) => TcpState::SynReceived,
-            State::Synchronized(state) => state.phase.state(),
+            State::Synchronized(state) => state.state(),
             State::TimeWait(_) => TcpState::TimeWait,
             State::Closed(_) => TcpState::Closed,
         }

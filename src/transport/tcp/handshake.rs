@@ -1,7 +1,7 @@
 //! What the two halves of the handshake share (RFC 9293 §3.5): the SYN's timer, its options, what the options agree on.
 
 use super::common::{Common, Origin};
-use super::connection::Outgoing;
+use super::connection::{Isn, Outgoing};
 use super::recv_window::{MAX_SCALE, scale_for};
 use super::synchronized::{Agreement, Early};
 use super::timestamps::{self, Timestamps};
@@ -109,6 +109,11 @@ pub(super) fn own_scale(common: &Common, config: &Config) -> u8 {
     scale_for(config.tcp_rmem[2].max(common.receive_capacity()))
 }
 
+/// The timestamps of a segment that leaves now.
+pub(super) fn stamp(now: Instant, isn: &Isn, echo: u32) -> crate::wire::tcp::Timestamps {
+    crate::wire::tcp::Timestamps { value: timestamps::clock(now, isn), echo }
+}
+
 /// What our SYN offers.
 pub(super) fn offer(common: &Common, env: &Env) -> Options {
     let config = env.config;
@@ -117,10 +122,7 @@ pub(super) fn offer(common: &Common, env: &Env) -> Options {
         window_scale: config.tcp_window_scaling.then(|| own_scale(common, config)),
         sack_permitted: config.tcp_sack,
         // RFC 7323 §3.2: TSecr is zero where ACK is not set.
-        timestamps: config.tcp_timestamps.then(|| crate::wire::tcp::Timestamps {
-            value: timestamps::clock(env.now, &common.isn),
-            echo: 0,
-        }),
+        timestamps: config.tcp_timestamps.then(|| stamp(env.now, &common.isn, 0)),
         ..Options::default()
     }
 }

@@ -31,6 +31,9 @@ impl Synchronized {
         meta: SegmentMeta,
     ) -> Outcome {
         self.stats.segs_in = self.stats.segs_in.wrapping_add(meta.segments(seg.payload.len()));
+        if let Some(outcome) = self.on_repeated_syn(common, env, seg) {
+            return outcome;
+        }
         if let Some(outcome) = self.check_timestamps(common, env, seg) {
             return outcome;
         }
@@ -142,6 +145,9 @@ impl Synchronized {
     fn check_ack(&mut self, common: &mut Common, env: &mut Env, seg: &Segment<'_>) -> Option<Outcome> {
         if !seg.flags.contains(Flags::ACK) {
             return Some(Outcome::dropped(Drop::NoAck));
+        }
+        if let Some(outcome) = self.on_ack_of_syn(common, env, seg) {
+            return Some(outcome);
         }
         // RFC 5961 §5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT; anything else was not meant for this connection.
         let oldest = self.snd.una.sub(self.snd.max_wnd);

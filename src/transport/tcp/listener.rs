@@ -4,6 +4,7 @@
 //! handshake belong to it by id; finished ones wait in the accept queue. Invariant: every id in either is live.
 
 use super::Settings;
+use super::fast_open::server::Pending;
 use super::table::ConnId;
 use crate::base::{Config, Duration, Instant};
 use core::net::{IpAddr, SocketAddr};
@@ -30,6 +31,8 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// `TCP_DEFER_ACCEPT`: wait this long for data before a connection is handed out; zero: do not.
     pub defer_accept: Duration,
+    /// `TCP_FASTOPEN`: connections that may be handed out before their handshake is complete; 0: none.
+    pub fast_open: u32,
     /// Inherited by its connections.
     pub settings: Arc<Settings>,
 }
@@ -45,11 +48,19 @@ pub struct Listener {
     pub(super) accept_queue: VecDeque<ConnId>,
     /// When the last SYN was answered with a cookie.
     pub(super) last_cookie: Option<Instant>,
+    /// Connections handed out before their handshake was complete.
+    pub(super) pending: Pending,
 }
 
 impl Listener {
     pub(super) fn new(options: ListenOptions) -> Listener {
-        Listener { options, embryos: BTreeSet::new(), accept_queue: VecDeque::new(), last_cookie: None }
+        Listener {
+            options,
+            embryos: BTreeSet::new(),
+            accept_queue: VecDeque::new(),
+            last_cookie: None,
+            pending: Pending::default(),
+        }
     }
 
     /// Connections ready for accept.

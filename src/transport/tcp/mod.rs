@@ -9,6 +9,7 @@ mod common;
 mod congestion;
 mod connection;
 mod delayed_ack;
+mod fast_open;
 mod frto;
 mod handshake;
 mod in_flight;
@@ -58,7 +59,10 @@ mod user_timeout;
 mod window_update;
 
 pub use connection::{Connection, Isn, Limits, Mtus, Outgoing, Read, SegmentMeta, Verdict};
+pub use fast_open::bits::{
+    CLIENT as FAST_OPEN_CLIENT, SERVER as FAST_OPEN_SERVER, SERVER_ALL as FAST_OPEN_ALL,
+};
 pub use isn::IsnGenerator;
 pub use listener::{ListenOptions, Listener, ListenerId};
 pub use settings::{Settings, TcpInfo};
-pub use table::{Arrival, ConnId, Reply, Tcp};
+pub use table::{Arrival, ConnId, FastOpen, Reply, Tcp};

@@ -44,6 +44,11 @@ impl Synchronized {
         limits: &Limits,
     ) -> Option<Outgoing<'a>> {
         let before = env.trace.is_on().then(|| self.view(common));
+        if self.is_opening()
+            && let Some(syn_ack) = self.next_syn_ack(common, env)
+        {
+            return Some(Outgoing { before, ..syn_ack });
+        }
         match self.plan(common, env, limits) {
             Some(plan) => Some(Outgoing { before, ..self.emit(common, env, plan) }),
             None => {

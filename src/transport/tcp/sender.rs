@@ -119,13 +119,15 @@ pub(super) struct SenderStart {
 impl Sender {
     pub fn new(start: SenderStart) -> Sender {
         let first = start.iss.add(1);
+        // What a SYN carried and its SYN-ACK acknowledged is out of the buffer already (RFC 7413 §4.2.2).
+        let una = first.add(start.buffer.start() as u32);
         Sender {
             first,
-            una: first,
-            nxt: first,
+            una,
+            nxt: una,
             wnd: start.wnd,
             wl1: start.wl1,
-            wl2: first,
+            wl2: una,
             max_wnd: start.wnd,
             scale: start.scale,
             peer_mss: start.peer_mss,
@@ -136,7 +138,7 @@ impl Sender {
             more: false,
             push_once: false,
             urgent: None,
-            small_end: first,
+            small_end: una,
             by_sack: start.by_sack,
             reordering: Reordering::default(),
             out: WhileInFlight::default(),
@@ -148,7 +150,7 @@ impl Sender {
             rough_start: false,
             last_sent: None,
             owed_since: None,
-            usage: Usage { until: first, round: first, ..Usage::default() },
+            usage: Usage { until: una, round: una, ..Usage::default() },
         }
     }
 

@@ -100,6 +100,10 @@ pub struct TcpInfo {
     pub timestamps: bool,
     pub sack: bool,
     pub window_scaling: bool,
+    /// Text on the SYN was acknowledged with it (Fast Open).
+    pub syn_data: bool,
+    /// Why text did not go with our SYN: 0 it did or was not to, 1 no cookie, 2 not acknowledged, 3 the SYN was lost.
+    pub fast_open_client_fail: u8,
     pub snd_wscale: u8,
     pub rcv_wscale: u8,
     /// Microseconds.

@@ -2,6 +2,7 @@
 
 use super::common::Common;
 use super::congestion::Controller;
+use super::fast_open::ClientFail;
 use super::settings::TcpInfo;
 use super::synchronized::Synchronized;
 use crate::base::{Duration, Instant};
@@ -16,6 +17,10 @@ pub(super) struct Stats {
     pub data_segs_out: u32,
     pub data_segs_in: u32,
     pub retrans: u32,
+    /// Text on the SYN was taken, by whichever end.
+    pub syn_data_acked: bool,
+    /// Why our Fast Open failed.
+    pub fast_open: ClientFail,
 }
 
 impl Synchronized {
@@ -30,7 +35,7 @@ impl Synchronized {
         };
         let ago = |at: Option<Instant>| at.map_or(0, |at| now.since(at).as_millis() as u32);
         TcpInfo {
-            state: self.phase.state().name(),
+            state: self.state().name(),
             retransmits: u32::from(snd.rto.expiries),
             probes: self.timers.probes_unanswered(),
             backoff: u32::from(snd.rto.backoff),
@@ -72,6 +77,8 @@ impl Synchronized {
             notsent_bytes: snd.unsent(),
             snd_wnd: snd.wnd,
             rcv_wnd: rcv.wnd(),
+            syn_data: self.stats.syn_data_acked,
+            fast_open_client_fail: self.stats.fast_open as u8,
             rcv_ooopack: u32::try_from(rcv.buffer.ahead().len()).unwrap_or(u32::MAX),
         }
     }

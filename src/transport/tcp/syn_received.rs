@@ -5,12 +5,11 @@ use super::connection::{Outgoing, Verdict};
 use super::handshake::{self, SynTimer};
 use super::reset::PendingReset;
 use super::synchronized::{Agreement, Early, Start, Synchronized};
-use super::timestamps;
 use crate::base::{Duration, Errno};
 use crate::trace::{Drop, TcpState, Timer, View, Why};
 use crate::transport::Env;
 use crate::wire::seq::SeqNumber;
-use crate::wire::tcp::{Flags, Options, Segment, Timestamps};
+use crate::wire::tcp::{FastOpenCookie, Flags, Options, Segment};
 
 /// A SYN came, our SYN-ACK is due or out.
 #[derive(Debug)]
@@ -22,6 +21,8 @@ pub(super) struct SynReceived {
     pub timer: SynTimer,
     challenge_due: bool,
     pub early: Option<Box<Early>>,
+    /// A Fast Open cookie for the peer's next connection (RFC 7413 §4.2.1), on the first SYN-ACK.
+    pub cookie: Option<Box<FastOpenCookie>>,
 }
 
 impl SynReceived {
@@ -34,6 +35,7 @@ impl SynReceived {
             timer: SynTimer::start(),
             challenge_due: false,
             early,
+            cookie: None,
         }
     }
 
@@ -162,10 +164,7 @@ impl SynReceived {
     /// The SYN-ACK or a challenge, if due.
     pub fn next_segment<'a>(&mut self, common: &mut Common, env: &mut Env) -> Option<Outgoing<'a>> {
         let before = env.trace.is_on().then(|| self.view(common, env.config.tcp_initial_rto_ms));
-        let ts = self
-            .agreement
-            .timestamps
-            .map(|ts| Timestamps { value: timestamps::clock(env.now, &common.isn), echo: ts.recent });
+        let ts = self.agreement.timestamps.map(|ts| handshake::stamp(env.now, &common.isn, ts.recent));
         let ack = Some(self.irs.add(1));
         if core::mem::take(&mut self.challenge_due) {
             env.counters.tcp_out_segs += 1;
@@ -193,6 +192,7 @@ impl SynReceived {
             window_scale: self.agreement.scale.map(|(_, own)| own),
             sack_permitted: self.agreement.sack,
             timestamps: ts,
+            fast_open: self.cookie.take().map(|cookie| *cookie).filter(|_| !again),
             ..Options::default()
         };
         let why = if again { Why::Retransmit } else { Why::SynAck };

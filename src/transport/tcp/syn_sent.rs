@@ -2,6 +2,7 @@
 
 use super::common::{Common, Next, Outcome};
 use super::connection::{Outgoing, SegmentMeta, Verdict};
+use super::fast_open::client::Attempt;
 use super::handshake::{self, SynTimer};
 use super::syn_received::SynReceived;
 use super::synchronized::{Early, Start, Synchronized};
@@ -15,12 +16,14 @@ use crate::wire::tcp::{Flags, Options, Segment};
 pub(super) struct SynSent {
     pub timer: SynTimer,
     pub early: Option<Box<Early>>,
+    /// Fast Open, when it is tried.
+    pub attempt: Option<Box<Attempt>>,
 }
 
 impl SynSent {
     /// The SYN is due.
     pub fn new() -> SynSent {
-        SynSent { timer: SynTimer::start(), early: None }
+        SynSent { timer: SynTimer::start(), early: None, attempt: None }
     }
 
     /// A segment arrived.
@@ -32,8 +35,10 @@ impl SynSent {
         meta: SegmentMeta,
     ) -> Outcome {
         let has_ack = seg.flags.contains(Flags::ACK);
-        // First, ACK: SND.UNA < SEG.ACK ≤ SND.NXT leaves one value while the SYN carries no data.
-        let good_ack = has_ack && self.timer.is_sent() && seg.ack == common.isn.iss.add(1);
+        // First, ACK: SND.UNA < SEG.ACK ≤ SND.NXT leaves one value unless the SYN carried text.
+        let taken = seg.ack.since(common.isn.iss.add(1));
+        let good_ack =
+            has_ack && self.timer.is_sent() && taken.is_some_and(|octets| octets <= self.text_sent());
         if seg.flags.contains(Flags::RST) {
             // Second: a RST counts only if it acknowledges our SYN (RFC 9293 §3.5.3).
             if good_ack {
@@ -63,6 +68,7 @@ impl SynSent {
         meta: SegmentMeta,
     ) -> Outcome {
         let agreement = handshake::agree(common, env, seg);
+        let fast_open = self.end_attempt(common, env, seg);
         let rtt = self.timer.round_trip(common, env.now, seg, agreement.timestamps.is_some());
         common.moved(
             env,
@@ -82,6 +88,9 @@ impl SynSent {
             early: self.early.take(),
         };
         let mut sync = Box::new(Synchronized::new(common, env, start));
+        if let Some((learned, stats)) = fast_open {
+            (sync.fast_open, sync.stats) = (Some(Box::new(learned)), stats);
+        }
         sync.rcv.ack.now();
         if sync.snd.unsent() > 0 {
             // What waits to be sent carries the acknowledgment, unless the peer's window is closed: then it goes alone.
@@ -114,7 +123,7 @@ impl SynSent {
     }
 
     /// The SYN, if it is due.
-    pub fn next_segment<'a>(&mut self, common: &mut Common, env: &mut Env) -> Option<Outgoing<'a>> {
+    pub fn next_segment<'a>(&'a mut self, common: &mut Common, env: &mut Env) -> Option<Outgoing<'a>> {
         common.output_due = false;
         if !self.timer.due {
             return None;
@@ -128,9 +137,11 @@ impl SynSent {
             env.counters.tcp_out_segs += 1;
         }
         let why = if again { Why::Retransmit } else { Why::Syn };
-        let syn =
-            handshake::bare(common, common.isn.iss, None, Flags::SYN, handshake::offer(common, env), why);
-        Some(Outgoing { before, ..syn })
+        let mut options = handshake::offer(common, env);
+        // RFC 7413 §4.2.2: a SYN that goes again is an ordinary one.
+        let len = if again { 0 } else { self.attempt_options(common, &mut options) };
+        let syn = handshake::bare(common, common.isn.iss, None, Flags::SYN, options, why);
+        Some(Outgoing { before, payload: self.text(len), ..syn })
     }
 
     /// The SYN was not answered.
@@ -156,7 +167,7 @@ impl SynSent {
 
     /// The key variables.
     pub fn view(&self, common: &Common, rto: Duration) -> View {
-        let nxt = common.isn.iss.add(u32::from(self.timer.is_sent()));
+        let nxt = common.isn.iss.add(u32::from(self.timer.is_sent()) + self.text_sent());
         View {
             state: TcpState::SynSent,
             iss: common.isn.iss.0,

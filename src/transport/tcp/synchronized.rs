@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::congestion::{Congestion, Controller, initial_window};
 use super::delayed_ack::DelayedAck;
+use super::fast_open::FastOpenState;
 use super::receiver::Receiver;
 use super::recv_buffer::RecvBuffer;
 use super::recv_window::RecvWindow;
@@ -97,6 +98,7 @@ pub(super) struct Synchronized {
     pub rcv: Receiver,
     pub timers: Timers,
     pub stats: Stats,
+    pub fast_open: Option<Box<FastOpenState>>,
 }
 
 impl Synchronized {
@@ -143,7 +145,14 @@ impl Synchronized {
             urgent: None,
         };
         let timers = Timers::new(env.now);
-        let mut sync = Synchronized { phase: Phase::Established, snd, rcv, timers, stats: Stats::default() };
+        let mut sync = Synchronized {
+            phase: Phase::Established,
+            snd,
+            rcv,
+            timers,
+            stats: Stats::default(),
+            fast_open: None,
+        };
         if common.settings.quick_ack {
             sync.rcv.ack.set_quick(true);
         }
@@ -163,7 +172,7 @@ impl Synchronized {
         why: &'static str,
         rfc: &'static str,
     ) {
-        common.moved(env, self.phase.state(), phase.state(), why, rfc);
+        common.moved(env, self.state(), phase.state(), why, rfc);
         self.phase = phase;
     }
 
@@ -178,7 +187,7 @@ impl Synchronized {
     /// The key variables at this moment.
     pub fn view(&self, common: &Common) -> View {
         View {
-            state: self.phase.state(),
+            state: self.state(),
             iss: common.isn.iss.0,
             irs: self.rcv.irs.0,
             snd_una: self.snd.una.0,

@@ -125,12 +125,14 @@ impl Synchronized {
     /// The earliest deadline.
     pub fn deadline(&self, common: &Common) -> Option<Instant> {
         let timers = &self.timers;
+        // Until our SYN is acknowledged nothing but the SYN-ACK is sent again (Fast Open).
+        let send = match self.is_opening() {
+            true => self.syn_ack_deadline(common),
+            false => timers.send_deadline(),
+        };
         let user = self.user_deadline(common);
         let pace = self.snd.out.pacer.wakes_at();
-        [timers.send_deadline(), self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user, pace]
-            .into_iter()
-            .flatten()
-            .min()
+        [send, self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user, pace].into_iter().flatten().min()
     }
 
     /// Fires what is over.
@@ -142,7 +144,8 @@ impl Synchronized {
             due(self.timers.hold),
             due(self.timers.fin_wait2),
         );
-        let send = due(self.timers.send_deadline());
+        let opening = self.is_opening();
+        let send = !opening && due(self.timers.send_deadline());
         let pace = due(self.snd.out.pacer.wakes_at());
         if user {
             return self.on_user_timeout(common, env);
@@ -164,7 +167,11 @@ impl Synchronized {
             self.timers.hold = None;
             self.snd.push_once = true;
         }
-        if send { self.on_send_timeout(common, env) } else { Next::Stay }
+        match (opening, send) {
+            (true, _) => self.on_syn_ack_timeout(common, env),
+            (false, true) => self.on_send_timeout(common, env),
+            (false, false) => Next::Stay,
+        }
     }
 
     fn on_send_timeout(&mut self, common: &mut Common, env: &mut Env) -> Next {

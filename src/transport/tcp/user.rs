@@ -22,7 +22,14 @@ impl Connection {
         }
         let common = &mut self.common;
         match &mut self.state {
-            State::SynSent(state) => handshake::send_early(&mut state.early, common, env, data, flags),
+            State::SynSent(state) => {
+                let sent = handshake::send_early(&mut state.early, common, env, data, flags)?;
+                if state.is_deferred() {
+                    state.timer.due = true;
+                    common.output_due = true;
+                }
+                Ok(sent)
+            }
             State::SynReceived(state) => handshake::send_early(&mut state.early, common, env, data, flags),
             State::Synchronized(state) => state.send(common, env, data, flags),
             State::TimeWait(_) | State::Closed(_) => Err(Errno::EPIPE),
@@ -195,6 +202,8 @@ impl Connection {
     pub fn readiness(&self) -> Readiness {
         let common = &self.common;
         let mut ready = match &self.state {
+            // As Linux: whoever writes opens the connection.
+            State::SynSent(state) if state.is_deferred() => Readiness::WRITABLE,
             State::SynSent(_) | State::SynReceived(_) => Readiness::empty(),
             State::Synchronized(state) => state.readiness(common),
             State::TimeWait(_) | State::Closed(_) => {

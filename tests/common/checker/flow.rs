@@ -13,6 +13,7 @@ const HALF: u32 = 1 << 31;
 struct SynInfo {
     seq: u32,
     ack: Option<(u32, u16)>,
+    window: u16,
     mss: Option<u16>,
     scale: Option<u8>,
     sack_ok: bool,
@@ -26,6 +27,7 @@ impl SynInfo {
         let mut info = SynInfo {
             seq: tcp.seq,
             ack: tcp.has(ACK).then_some((tcp.ack, tcp.window)),
+            window: tcp.window,
             mss: None,
             scale: None,
             sack_ok: false,
@@ -66,6 +68,8 @@ pub(super) struct Flow {
     theirs: Option<SynInfo>,
     /// SYNs of the peer that the host has not answered yet.
     offered: Vec<SynInfo>,
+    /// What came together with such a SYN, before the answer (Fast Open).
+    early: Vec<Tcp>,
     /// The end of what we sent.
     snd_max: u32,
     fin_at: Option<u32>,
@@ -90,6 +94,7 @@ impl Flow {
             ours: None,
             theirs: None,
             offered: Vec::new(),
+            early: Vec::new(),
             snd_max: 0,
             fin_at: None,
             stream: VecDeque::new(),
@@ -109,6 +114,8 @@ impl Flow {
         self.ts_seen.extend(timestamps_of(tcp).map(|(value, _)| value));
         if tcp.has(SYN) && !tcp.has(RST) {
             self.offered.push(SynInfo::read(tcp));
+        } else if self.theirs.is_none() && self.early.len() < 1000 {
+            self.early.push(tcp.clone());
         }
         let Some(theirs) = &self.theirs else { return };
         let rel = tcp.seq.wrapping_sub(theirs.seq);
@@ -200,6 +207,10 @@ impl Flow {
             for (bad, what) in unasked {
                 ensure(!bad, Rule::Negotiated, || format!("SYN-ACK has {what}, the SYN had not"))?;
             }
+            // Fast Open (RFC 7413 §4.2.2): with its text acknowledged, the SYN's own window counts.
+            if tcp.ack.wrapping_sub(theirs.seq) > 1 {
+                self.granted = self.granted.max(1 + u32::from(theirs.window));
+            }
             if let Some(ours) = &mut self.ours {
                 (ours.scale, ours.sack_ok, ours.timestamps) = (info.scale, info.sack_ok, info.timestamps);
             }
@@ -222,6 +233,9 @@ impl Flow {
         self.theirs = Some(syn.clone());
         if let Some((ack, window)) = syn.ack {
             self.granted_by(ack, u32::from(window));
+        }
+        for tcp in std::mem::take(&mut self.early) {
+            self.arrived(&tcp);
         }
     }
 
@@ -253,10 +267,12 @@ impl Flow {
                 self.check_sack(tcp, blocks)?;
             }
         }
+        // What a peer can take at the beginning of a connection it may have told in another one (RFC 7413 §4.2.2).
+        let first = tcp.has(SYN) && !tcp.has(ACK);
         let peer_mss =
             self.theirs.as_ref().and_then(|syn| syn.mss).unwrap_or(if self.v4 { 536 } else { 1220 });
         let allowed = usize::from(peer_mss).saturating_sub(tcp.options.len());
-        ensure(tcp.payload.len() <= allowed.max(1), Rule::Mss, || {
+        ensure(first || tcp.payload.len() <= allowed.max(1), Rule::Mss, || {
             format!("{} octets of data, MSS {peer_mss}, options {}", tcp.payload.len(), tcp.options.len())
         })
     }
@@ -341,7 +357,9 @@ impl Flow {
         let edge = ack.saturating_add(u32::from(tcp.window) << scale);
         let finished = self.their_fin.is_some_and(|fin| ack > fin);
         let moved_left = self.edge.is_some_and(|before| before.saturating_sub(edge) >= 1 << scale);
-        ensure(finished || !moved_left, Rule::WindowEdge, || {
+        // A SYN's window cannot tell of more, and after Fast Open one may go again when more was told.
+        let full = tcp.has(SYN) && tcp.window == u16::MAX;
+        ensure(finished || full || !moved_left, Rule::WindowEdge, || {
             format!("right edge {edge} after {:?} (scale {scale})", self.edge)
         })?;
         self.edge = Some(self.edge.map_or(edge, |before| before.max(edge)));

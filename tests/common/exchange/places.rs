@@ -3,7 +3,7 @@
 use super::super::packet::Tcp;
 use super::{Exchange, Flow};
 use std::net::{IpAddr, SocketAddr};
-use tunstack::host::{Domain, Errno, Opt, SocketId, Type};
+use tunstack::host::{Domain, Errno, MsgFlags, Opt, SocketId, Type};
 
 impl Exchange {
     fn domain_of(address: SocketAddr) -> Domain {
@@ -84,6 +84,29 @@ impl Exchange {
             host.bind(id, local)?;
             host.connect(now, id, Some(remote))
         })
+    }
+
+    /// A fresh socket connects to port 80 of the peer with this text, from an ephemeral port (`MSG_FASTOPEN`).
+    #[track_caller]
+    pub fn connect_with(&mut self, data: &[u8]) -> Result<usize, Errno> {
+        let id = self.fresh();
+        self.newly(5_000_000);
+        let remote = self.flow().remote;
+        let what = format!("connect {remote} with {} octets", data.len());
+        let flags = MsgFlags::empty();
+        let result = self.user(&what, |host, now| host.connect_with(now, id, remote, data, flags));
+        if let Ok(n) = result {
+            self.flow_mut().written.extend(&data[..n]);
+        }
+        result
+    }
+
+    /// A new connection to port 80 of the peer begins, from a port that is not known yet.
+    pub fn newly(&mut self, peer_isn: u32) -> &mut Exchange {
+        let flow = self.flow_mut();
+        flow.local.set_port(0);
+        flow.remote.set_port(80);
+        self.again(peer_isn)
     }
 
     #[track_caller]

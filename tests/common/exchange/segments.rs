@@ -115,7 +115,8 @@ impl Exchange {
             Some(data) if *data != tcp.payload => unlike("data"),
             None if tcp.payload.is_empty() => Ok(()),
             None => {
-                let start = tcp.seq.wrapping_sub(isns.sender).wrapping_sub(1) as usize;
+                let first = tcp.seq.wrapping_add(u32::from(tcp.has(SYN)));
+                let start = first.wrapping_sub(isns.sender).wrapping_sub(1) as usize;
                 match flow.written.get(start..start + tcp.payload.len()) {
                     Some(written) if written == tcp.payload => Ok(()),
                     _ => Err("the data is not what was written there".into()),

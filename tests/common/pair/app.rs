@@ -24,6 +24,8 @@ pub struct Plan {
     /// Close as soon as all is written and the peer has finished, instead of a half close before.
     pub close_late: bool,
     pub options: Vec<Opt>,
+    /// Whoever connects does so with its first write (Fast Open).
+    pub fast_open: bool,
 }
 
 /// An application and how far it has come.
@@ -84,7 +86,15 @@ impl App {
             self.listener = Some(id);
         } else {
             self.socket = Some(id);
-            let result = host.connect(now, id, Some(self.remote));
+            let result = match self.plan.fast_open {
+                false => host.connect(now, id, Some(self.remote)),
+                true => {
+                    let data = self.next_write();
+                    let sent = host.connect_with(now, id, self.remote, &data, MsgFlags::empty());
+                    self.sent = sent.expect("no cookie is needed");
+                    Err(Errno::EINPROGRESS)
+                }
+            };
             assert_eq!(result, Err(Errno::EINPROGRESS), "connect");
         }
     }
@@ -174,10 +184,15 @@ impl App {
         }
     }
 
+    fn next_write(&self) -> Vec<u8> {
+        let len = self.plan.write.min(self.plan.send - self.sent);
+        (self.sent..self.sent + len).map(|i| octet(self.local.port(), i)).collect()
+    }
+
     fn write(&mut self, host: &mut Host, now: Instant, id: SocketId) -> Result<(), Errno> {
         while self.sent < self.plan.send {
-            let len = self.plan.write.min(self.plan.send - self.sent);
-            let data: Vec<u8> = (self.sent..self.sent + len).map(|i| octet(self.local.port(), i)).collect();
+            let data = self.next_write();
+            let len = data.len();
             match host.send(now, id, &data, MsgFlags::empty()) {
                 Ok(n) => {
                     assert!(n > 0 && n <= len, "send of {len} octets gave {n}");

@@ -48,7 +48,16 @@ impl Scenario {
         let mut plans = [0, 1].map(|end| plan(rng, sizes[end], sizes[1 - end], hopeless));
         // One end may wait for the other's FIN; both would wait for ever.
         plans[rng.below(2) as usize].close_late = rng.chance(0.3);
-        let configs = [0, 1].map(|_| config(rng));
+        let mut configs = [0, 1].map(|_| config(rng));
+        // Of a SYN that comes twice, the second opens a connection that nobody asked for, once the first is over.
+        let repeats = faults.duplicate > 0.0 || faults.reorder > 0.0;
+        if !repeats && Rng::from_seed(!seed).chance(0.5) {
+            configs.iter_mut().for_each(|config| config.tcp_fastopen = 0x207);
+            plans.iter_mut().for_each(|plan| {
+                plan.fast_open = true;
+                plan.options.push(Opt::FastOpen(4));
+            });
+        }
         Scenario {
             seed,
             v6,
@@ -173,6 +182,7 @@ fn plan(rng: &mut Rng, send: usize, expect: usize, hopeless: bool) -> Plan {
         pause,
         close_late: false,
         options,
+        fast_open: false,
     }
 }
 

@@ -21,7 +21,7 @@ impl Tcp {
         arrival: &Arrival<'_>,
         iss_above: Option<SeqNumber>,
     ) -> Reason {
-        let Arrival { flow, segment, mtus, .. } = *arrival;
+        let Arrival { flow, segment, meta, mtus } = *arrival;
         let options = &self.listeners[listener];
         let overflow = options.is_full();
         env.counters.tcp_ext_listen_overflows += u64::from(overflow);
@@ -38,7 +38,20 @@ impl Tcp {
             isn.iss = isn.iss.max(floor.add(1));
         }
         let (settings, reuse_addr) = (Arc::clone(&options.options.settings), options.options.reuse_addr);
-        let conn = Connection::accept_syn(env, flow, isn, segment, settings, mtus(env.config));
+        let decision = self.fast_open_keys.decide(env, &mut self.listeners[listener], &flow, segment);
+        if decision.accept {
+            let syn = (segment, meta);
+            let mtus = mtus(env.config);
+            let conn = Connection::accept_fast(env, (flow, isn), syn, decision, settings, mtus);
+            let id = self.insert(env.now, conn, Owner::Queued(listener), reuse_addr);
+            self.connections[id].pending_of = Some(listener);
+            self.listeners[listener].pending.count += 1;
+            self.finish_handshake(env, listener, id);
+            self.settle(env, id);
+            return Reason::Taken;
+        }
+        let mut conn = Connection::accept_syn(env, flow, isn, segment, settings, mtus(env.config));
+        conn.offer_cookie(decision.cookie);
         let id = self.insert(env.now, conn, Owner::Embryo(listener), reuse_addr);
         self.listeners[listener].embryos.insert(id);
         self.settle(env, id);

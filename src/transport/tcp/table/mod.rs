@@ -9,6 +9,8 @@ mod segments;
 pub use segments::Arrival;
 
 use super::connection::{Connection, Mtus};
+use super::fast_open::client::{Ask, CookieCache};
+use super::fast_open::server::CookieKeys;
 use super::isn::tuple;
 use super::listener::{ListenOptions, Listener, ListenerId};
 use super::syn_cookie::SynCookies;
@@ -54,6 +56,8 @@ struct Entry {
     linked: bool,
     reuse_addr: bool,
     in_time_wait: bool,
+    /// The listener among whose pending ones it counts (Fast Open).
+    pending_of: Option<ListenerId>,
 }
 
 /// A segment that belongs to no connection, to be sent by the host: resets, mostly, and SYN cookies.
@@ -77,6 +81,17 @@ pub struct Reply {
     pub tos: u8,
 }
 
+/// How a connection is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FastOpen {
+    /// In the ordinary way.
+    No,
+    /// With text on the SYN, if it may: the caller queues it before anything is sent.
+    Now,
+    /// The same, but the SYN waits for the first text.
+    Deferred,
+}
+
 /// Replies kept at most until they are sent.
 const MAX_REPLIES: usize = 1024;
 
@@ -91,6 +106,8 @@ pub struct Tcp {
     pub ports: Ports<u64>,
     isn: IsnGenerator,
     cookies: SynCookies,
+    fast_open_keys: CookieKeys,
+    servers: CookieCache,
     timers: Timers<ConnId>,
     dirty: VecDeque<ConnId>,
     wakes: VecDeque<(u64, Readiness)>,
@@ -112,6 +129,8 @@ impl Tcp {
             ports: Ports::new(ReuseRule::UnlessListening, rng),
             isn: IsnGenerator::new(rng),
             cookies: SynCookies::new(rng),
+            fast_open_keys: CookieKeys::new(rng),
+            servers: CookieCache::new(rng),
             timers: Timers::default(),
             dirty: VecDeque::new(),
             wakes: VecDeque::new(),
@@ -178,7 +197,7 @@ impl Tcp {
 
     // --- connections -------------------------------------------------------------------------------------------
 
-    /// Opens a connection. A port of 0 in `local` takes an ephemeral one.
+    /// Opens a connection. A port of 0 in `local` takes an ephemeral one. Tells, too, whether its SYN may carry text (RFC 7413).
     ///
     /// # Errors
     /// `EADDRNOTAVAIL` when the four-tuple is in use or no port is left, `ENOBUFS` at `tcp_max_connections`.
@@ -188,8 +207,8 @@ impl Tcp {
         mut flow: Flow,
         socket: (u64, bool),
         settings: Settings,
-        mtus: Mtus,
-    ) -> Result<ConnId, Errno> {
+        (mtus, fast_open): (Mtus, FastOpen),
+    ) -> Result<(ConnId, bool), Errno> {
         if self.connections.len() >= env.config.tcp_max_connections as usize {
             return Err(Errno::ENOBUFS);
         }
@@ -213,11 +232,17 @@ impl Tcp {
             self.replace(env, old);
         }
         let (token, reuse_addr) = socket;
-        let conn = Connection::connect(env, flow, isn, settings, mtus);
+        let mut conn = Connection::connect(env, flow, isn, settings, mtus);
+        let with_text = fast_open != FastOpen::No && {
+            let ask = self.servers.ask(env.now, env.config, (flow.local.ip(), flow.remote.ip()));
+            let with_text = matches!(ask, Ask::Text { .. });
+            conn.try_fast_open(ask, with_text && fast_open == FastOpen::Deferred);
+            with_text
+        };
         env.counters.tcp_active_opens += 1;
         let id = self.insert(env.now, conn, Owner::Socket(token), reuse_addr);
         self.settle(env, id);
-        Ok(id)
+        Ok((id, with_text))
     }
 
     /// The connection.
@@ -321,6 +346,7 @@ impl Tcp {
             linked: true,
             reuse_addr,
             in_time_wait: false,
+            pending_of: None,
         };
         let id = self.connections.insert(Box::new(entry));
         self.demux.insert(tuple(&flow), id);
@@ -356,6 +382,9 @@ impl Tcp {
             Owner::Socket(_) => {}
         }
         self.time_wait_count -= usize::from(entry.in_time_wait);
+        if let Some(listener) = entry.pending_of.and_then(|listener| self.listeners.get_mut(listener)) {
+            listener.pending.count -= 1;
+        }
     }
 
     /// Takes note of what a call changed: readiness, deadlines, output, and whether the connection moved on.
@@ -367,6 +396,15 @@ impl Tcp {
             && !wakes.is_empty()
         {
             self.wakes.push_back((token, wakes));
+        }
+        if let Some(lesson) = entry.conn.take_lesson() {
+            let Flow { local, remote } = entry.conn.flow();
+            self.servers.learn(env.now, (local.ip(), remote.ip()), lesson);
+        }
+        if let Some(listener) = entry.pending_of.take_if(|_| !entry.conn.is_opening())
+            && let Some(listener) = self.listeners.get_mut(listener)
+        {
+            listener.pending.count -= 1;
         }
         self.timers.arm(&mut entry.armed, entry.conn.deadline(), id);
         if !entry.dirty && entry.conn.has_output() {

@@ -50,8 +50,15 @@ impl Tcp {
         {
             return reason;
         }
+        let pending_of = self.connections[id].pending_of;
         let verdict = self.connections[id].conn.on_segment(env, segment, meta);
         self.settle(env, id);
+        if segment.flags.contains(Flags::RST)
+            && let Some(listener) = pending_of.and_then(|listener| self.listeners.get_mut(listener))
+            && self.connections.get(id).is_none_or(|entry| entry.conn.is_closed())
+        {
+            listener.pending.on_reset(env.now);
+        }
         match verdict {
             Verdict::Taken => Reason::Taken,
             Verdict::Dropped(why) => Reason::Dropped(why),
