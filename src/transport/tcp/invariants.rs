@@ -43,7 +43,8 @@ impl Synchronized {
         let armed = self.timers.send != SendTimer::Idle;
         check(flight == 0 || armed, "data or FIN in flight without a timer")?;
         let waits = snd.wants_to_send() && flight == 0 && !common.output_due;
-        check(!waits || armed || self.timers.hold.is_some(), "data waits without a timer")?;
+        let paced = snd.out.pacer.wakes_at().is_some();
+        check(!waits || armed || paced || self.timers.hold.is_some(), "data waits without a timer")?;
         check(self.rto_at().is_none() || flight > 0, "a timer for nothing in flight")?;
         check(rcv.last_ack_sent.at_or_before(rcv.nxt()), "acknowledged what did not come")?;
         check(rcv.wnd() < 1 << 30, "a receive window beyond 2^30")?;
