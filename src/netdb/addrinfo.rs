@@ -1,7 +1,7 @@
 //! The parts of `getaddrinfo` (RFC 3493 §6.1, POSIX) that need no network: arguments, numeric hosts, services.
 //!
 //! What POSIX leaves open is as in glibc. Different: a port number above 65535 is `EAI_SERVICE` instead of being cut
-//! to 16 bits, and an IPv6 scope has to be a number, since there are no kernel interfaces to name.
+//! to 16 bits, and the only interface that an IPv6 scope can name is the stack's.
 
 use super::inet::{Family, aton_exact};
 use super::{GaiError, services};
@@ -169,10 +169,17 @@ pub(super) enum Node<'a> {
 }
 
 /// Reads the host argument.
-pub(super) fn node<'a>(hints: &Hints, host: Option<&'a str>) -> Result<Node<'a>, GaiError> {
+pub(super) fn node<'a>(
+    hints: &Hints,
+    host: Option<&'a str>,
+    scope_of: impl Fn(&str) -> Option<u32>,
+) -> Result<Node<'a>, GaiError> {
     let Some(host) = host else { return Ok(Node::Known(own(hints), 0)) };
     let (text, scope) = match host.split_once('%') {
-        Some((text, scope)) if text.contains(':') => (text, scope.parse().map_err(|_| GaiError::NoName)?),
+        Some((text, scope)) if text.contains(':') => {
+            let named = || if is_on_link(text) { scope_of(scope) } else { None };
+            (text, scope.parse().ok().or_else(named).ok_or(GaiError::NoName)?)
+        }
         _ => (host, 0),
     };
     let address = match text.parse::<Ipv6Addr>() {
@@ -195,6 +202,11 @@ pub(super) fn node<'a>(hints: &Hints, host: Option<&'a str>) -> Result<Node<'a>,
         (Some(Family::Inet), IpAddr::V6(v6)) => IpAddr::V4(v6.to_ipv4_mapped().ok_or(GaiError::AddrFamily)?),
     };
     Ok(Node::Known(vec![address], scope))
+}
+
+/// Does the address mean something on one link only? Only then may an interface be named with it.
+fn is_on_link(text: &str) -> bool {
+    text.parse().is_ok_and(|v6: Ipv6Addr| v6.is_unicast_link_local() || v6.segments()[0] & 0xff0f == 0xff02)
 }
 
 /// The addresses that no host stands for: the wildcards to bind to, or loopback.

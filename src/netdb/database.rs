@@ -57,6 +57,8 @@ pub(super) trait Network: Send + Sync {
     fn source_for(&self, destination: IpAddr) -> Option<IpAddr>;
     /// The addresses of the host that others can reach.
     fn addresses(&self) -> Vec<IpAddr>;
+    /// The scope number of the interface of this name.
+    fn scope_of(&self, interface: &str) -> Option<u32>;
 }
 
 /// Where names come from: the system's files, unless told otherwise. Given to
@@ -207,6 +209,9 @@ impl Netdb {
         service: Option<&str>,
         hints: &Hints,
     ) -> Result<Vec<AddrInfo>, GaiError> {
+        // As glibc: an asterisk stands for nothing.
+        let given = |text: &&str| *text != "*";
+        let (host, service) = (host.filter(given), service.filter(given));
         if host.is_none() && service.is_none() {
             return Err(GaiError::NoName);
         }
@@ -219,7 +224,7 @@ impl Netdb {
             None => String::new(),
         };
         let ways = ways(&hints, service, &table)?;
-        let (addresses, scope, name) = match node(&hints, host)? {
+        let (addresses, scope, name) = match node(&hints, host, |name| self.network.scope_of(name))? {
             Node::Known(addresses, scope) => (addresses, scope, host.map(str::to_owned)),
             Node::Name(name) => {
                 let found = self.addresses_of(name, &hints)?;
@@ -283,6 +288,9 @@ impl Netdb {
             if !host.addresses.is_empty() {
                 return Ok(host);
             }
+        }
+        if !may_be_asked(name) {
+            return Err(HostError::NotFound);
         }
         let conf = self.resolv_conf();
         let records = self.network.run(Lookup::host(&conf, name, kinds, fresh_rng()))?;
@@ -366,6 +374,12 @@ impl Netdb {
     pub fn protocols(&self) -> Vec<Protocol> {
         services::protocols(&self.protocols_text()).collect()
     }
+}
+
+/// Is it the name of a host, as glibc checks before it asks a server? Underscores and escapes may be in it.
+fn may_be_asked(name: &str) -> bool {
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.\\".contains(&octet);
+    !name.starts_with('-') && name.bytes().all(fits)
 }
 
 /// RFC 6761 §6.3: `localhost` and names below it are loopback and never asked for in the DNS.

@@ -84,12 +84,24 @@ impl From<GaiError> for std::io::Error {
     fn from(error: GaiError) -> std::io::Error {
         match error {
             GaiError::System(errno) => std::io::Error::from_raw_os_error(errno.code()),
-            other => std::io::Error::other(LookupFailed(other)),
+            other => std::io::Error::new(other.kind(), LookupFailed(other)),
         }
     }
 }
 
 impl GaiError {
+    /// What is said to programs that ask for the kind only: is there no such name, may another try help, or is the question wrong?
+    fn kind(self) -> std::io::ErrorKind {
+        use std::io::ErrorKind;
+        match self {
+            GaiError::NoName | GaiError::NoData | GaiError::AddrFamily => ErrorKind::NotFound,
+            GaiError::Again => ErrorKind::TimedOut,
+            GaiError::BadFlags | GaiError::Family | GaiError::SockType => ErrorKind::InvalidInput,
+            GaiError::Service | GaiError::IdnEncode => ErrorKind::InvalidInput,
+            GaiError::Fail | GaiError::System(_) => ErrorKind::Other,
+        }
+    }
+
     /// The error of a look-up that was turned into an [`io::Error`](std::io::Error) on its way here.
     pub fn of(error: &std::io::Error) -> Option<GaiError> {
         error.get_ref()?.downcast_ref::<LookupFailed>().map(|failed| failed.0)
@@ -166,6 +178,10 @@ mod tests {
         let error = std::io::Error::from(GaiError::NoName);
         assert_eq!(error.to_string(), "failed to lookup address information: Name or service not known");
         assert_eq!(GaiError::of(&error), Some(GaiError::NoName));
+        let kind = |error: GaiError| std::io::Error::from(error).kind();
+        assert_eq!(kind(GaiError::NoName), std::io::ErrorKind::NotFound);
+        assert_eq!(kind(GaiError::NoData), std::io::ErrorKind::NotFound);
+        assert_eq!(kind(GaiError::Again), std::io::ErrorKind::TimedOut);
         let system = std::io::Error::from(GaiError::System(Errno::ENETUNREACH));
         assert_eq!(system.raw_os_error(), Some(101));
         assert_eq!(GaiError::of(&system), None);

@@ -5,24 +5,28 @@ use super::message::Records;
 use super::resolver::{Lookup, Step};
 use super::{Hints, HostError, SockType};
 use crate::base::{Duration, Instant};
-use crate::runtime::{Resolve, Stack};
+use crate::runtime::{Resolve, Shared, Stack};
 use crate::socket::{TcpStream, UdpSocket};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+/// The scope number of a stack's link: there is no other.
+const ONLY_LINK: u32 = 1;
+
 /// Room for one answer; servers send at most 512 octets to one who did not say that he takes more (RFC 1035 §2.3.4).
 const MAX_DATAGRAM: usize = 4096;
 
 impl Netdb {
-    /// Names and services from the system's files and name servers, asked over `stack`.
+    /// Names and services from the system's files and name servers, asked over `stack`. Does not keep the stack alive: when
+    /// it ends, look-ups end with it, as if no server answered.
     pub fn new(stack: &Stack) -> Netdb {
         Netdb::with(stack, Sources::default())
     }
 
-    /// Names and services from these sources, asked over `stack`.
+    /// Names and services from these sources, asked over `stack`, which it does not keep alive.
     pub fn with(stack: &Stack, sources: Sources) -> Netdb {
-        Netdb::over(Box::new(stack.clone()), sources)
+        Netdb::over(Box::new(Behind(Arc::clone(stack.shared()))), sources)
     }
 }
 
@@ -48,7 +52,25 @@ impl Resolve for Sources {
     }
 }
 
-impl Network for Stack {
+/// The stack that is asked over, as long as somebody holds it.
+struct Behind(Arc<Shared>);
+
+impl Behind {
+    fn stack(&self) -> io::Result<Stack> {
+        Stack::of(&self.0)
+    }
+
+    fn now(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    /// Time until then, never zero: a timeout of zero is refused by sockets.
+    fn rest(&self, until: Instant) -> std::time::Duration {
+        until.since(self.now()).max(Duration::from_millis(1)).into()
+    }
+}
+
+impl Network for Behind {
     fn run(&self, mut lookup: Lookup) -> Result<Records, HostError> {
         let mut socket: Option<(SocketAddr, UdpSocket)> = None;
         loop {
@@ -72,31 +94,36 @@ impl Network for Stack {
     }
 
     fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
-        Stack::source_for(self, destination).ok()
+        self.stack().ok()?.source_for(destination).ok()
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
-        Stack::addresses(self).iter().map(|cidr| cidr.address).collect()
+        let stack = self.stack();
+        stack.map_or_else(|_| Vec::new(), |stack| stack.addresses().iter().map(|cidr| cidr.address).collect())
+    }
+
+    fn scope_of(&self, interface: &str) -> Option<u32> {
+        (self.stack().ok()?.link_name()? == interface).then_some(ONLY_LINK)
     }
 }
 
 /// A socket that hears `server` only, and of its refusals too.
-fn connected(stack: &Stack, server: SocketAddr) -> io::Result<UdpSocket> {
+fn connected(behind: &Behind, server: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind(stack, (any, 0))?;
+    let socket = UdpSocket::bind(&behind.stack()?, (any, 0))?;
     socket.connect(server)?;
     Ok(socket)
 }
 
 /// Waits for one datagram, or until then.
-fn receive(stack: &Stack, socket: Option<&(SocketAddr, UdpSocket)>, until: Instant, lookup: &mut Lookup) {
+fn receive(behind: &Behind, socket: Option<&(SocketAddr, UdpSocket)>, until: Instant, lookup: &mut Lookup) {
     let Some((_, socket)) = socket else { return lookup.on_unreachable() };
     let mut buffer = [0; MAX_DATAGRAM];
     let result =
-        socket.set_read_timeout(Some(rest(stack, until))).and_then(|()| socket.recv_from(&mut buffer));
+        socket.set_read_timeout(Some(behind.rest(until))).and_then(|()| socket.recv_from(&mut buffer));
     match result {
         Ok((length, from)) => {
             lookup.on_datagram(from, &buffer[..length]);
@@ -108,38 +135,44 @@ fn receive(stack: &Stack, socket: Option<&(SocketAddr, UdpSocket)>, until: Insta
 }
 
 /// One question and answer over TCP (RFC 1035 §4.2.2, RFC 7766).
-fn ask_over_tcp(stack: &Stack, server: SocketAddr, message: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(stack, &server, rest(stack, deadline))?;
-    stream.set_write_timeout(Some(rest(stack, deadline)))?;
+fn ask_over_tcp(
+    behind: &Behind,
+    server: SocketAddr,
+    message: &[u8],
+    deadline: Instant,
+) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::fresh(&behind.stack()?, server)?;
+    stream.open(server, behind.rest(deadline))?;
+    stream.set_write_timeout(Some(behind.rest(deadline)))?;
     // Length and message in one segment: some servers read only once.
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes()[..], message].concat())?;
     let mut length = [0; 2];
-    read_until(stack, &mut stream, &mut length, deadline)?;
+    read_until(behind, &mut stream, &mut length, deadline)?;
     let mut reply = vec![0; u16::from_be_bytes(length).into()];
-    read_until(stack, &mut stream, &mut reply, deadline)?;
+    read_until(behind, &mut stream, &mut reply, deadline)?;
     Ok(reply)
 }
 
 /// `read_exact` with one deadline for all: a server that drips gains nothing.
-fn read_until(stack: &Stack, stream: &mut TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+fn read_until(
+    behind: &Behind,
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    deadline: Instant,
+) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
-        if stack.now() >= deadline {
+        if behind.now() >= deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        stream.set_read_timeout(Some(rest(stack, deadline)))?;
+        stream.set_read_timeout(Some(behind.rest(deadline)))?;
         match stream.read(&mut buffer[filled..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => filled += n,
         }
     }
     Ok(())
-}
-
-/// Time until then, never zero: a timeout of zero is refused by sockets.
-fn rest(stack: &Stack, until: Instant) -> std::time::Duration {
-    until.since(stack.now()).max(Duration::from_millis(1)).into()
 }
 
 #[cfg(test)]

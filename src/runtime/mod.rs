@@ -36,7 +36,7 @@ pub trait Resolve: Send + Sync {
     /// The addresses of `name`, best first. Literals never get here.
     ///
     /// # Errors
-    /// Whatever kept the name from being found; `NotFound` when it has no address.
+    /// Whatever kept the name from being found; `NotFound` when it does not exist or has no address.
     fn resolve(&self, stack: &Stack, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -183,6 +183,11 @@ impl Stack {
         self.with_host(|host, _| host.source_for(destination))
     }
 
+    /// The name of the interface that the stack is on, if it is on one.
+    pub fn link_name(&self) -> Option<String> {
+        self.shared().lock().device_name().map(str::to_owned)
+    }
+
     /// What the stack knows about its link.
     pub fn link(&self) -> Link {
         self.shared().lock().host.link()
@@ -225,7 +230,8 @@ impl Stack {
     /// The addresses of `name`: by the resolver, or of `localhost` without one.
     ///
     /// # Errors
-    /// `NotFound` when the name has no address.
+    /// `NotFound` when the name does not exist or has no address; of `netdb`'s resolver also `TimedOut` when no server gave
+    /// an answer, so that another try may help.
     pub fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         if let Ok(address) = name.parse() {
             return Ok(vec![address]);

@@ -200,6 +200,11 @@ impl Shard {
         news
     }
 
+    /// The name of the interface below.
+    pub fn device_name(&self) -> Option<&str> {
+        self.device.as_ref()?.name()
+    }
+
     /// The next deadline, of the host or of its device.
     pub fn next_timeout(&self) -> Option<Instant> {
         let device = self.device.as_ref().and_then(Device::next_timeout);

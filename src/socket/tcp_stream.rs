@@ -72,10 +72,21 @@ impl TcpStream {
         if timeout.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
         }
-        let inner = Inner::new(stack, domain_of(*addr), Type::Stream)?;
-        let deadline = inner.shared.clock.now() + timeout.into();
-        match inner.connect_until(Some(*addr), Some(deadline)) {
-            Ok(()) => Ok(TcpStream { inner }),
+        let stream = TcpStream::fresh(stack, *addr)?;
+        stream.open(*addr, timeout)?;
+        Ok(stream)
+    }
+
+    /// A socket that can be connected to `addr`.
+    pub(crate) fn fresh(stack: &Stack, addr: SocketAddr) -> io::Result<TcpStream> {
+        Ok(TcpStream { inner: Inner::new(stack, domain_of(addr), Type::Stream)? })
+    }
+
+    /// Connects a fresh one.
+    pub(crate) fn open(&self, addr: SocketAddr, timeout: Duration) -> io::Result<()> {
+        let deadline = self.inner.shared.clock.now() + timeout.into();
+        match self.inner.connect_until(Some(addr), Some(deadline)) {
+            Ok(()) => Ok(()),
             Err(Errno::EINPROGRESS) => Err(io::Error::new(io::ErrorKind::TimedOut, "connection timed out")),
             Err(errno) => Err(errno.into()),
         }

@@ -180,5 +180,12 @@ fn sockets() {
     assert!(stream.is_err(), "nobody listens on loopback");
     let error = TcpStream::connect(&world.stack, "nosuch.test:80").expect_err("no such name");
     assert_eq!(GaiError::of(&error), Some(GaiError::NoName));
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     assert_eq!(error.to_string(), "failed to lookup address information: Name or service not known");
+    // Without a server above it, dnsmasq refuses what is not its own.
+    let error = world.stack.lookup("elsewhere.example").expect_err("refused");
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
+    let name = world.stack.link_name().expect("an interface");
+    let found = netdb(&world.stack, &[]).getaddrinfo(Some(&format!("fe80::1%{name}")), None, &hints(None));
+    assert_eq!(found.expect("numeric")[0].address.ip().to_string(), "fe80::1");
 }

@@ -59,6 +59,24 @@ fn a_greater_timestamp_reopens_it_whatever_the_sequence_number() {
     x.peer(". 1:1(0) ack 1").accept().state_is("ESTABLISHED");
 }
 
+/// conformance: 7323-5.3-r1
+#[test]
+fn an_old_fin_is_acked_and_does_not_start_it_anew() {
+    let mut x = modern_time_wait();
+    let now = x.peer_clock();
+    let fin = |clock: u32| format!("F. 11:11(0) ack 2 <nop,nop,TS val {clock} ecr *>");
+    let ack = |clock: u32| format!(". 2:2(0) ack 12 <nop,nop,TS val * ecr {clock}>");
+    x.after(secs(30)).peer(&fin(now.wrapping_sub(1))).stack(&ack(now));
+    x.quiet_for(secs(29)).state_is("TIME-WAIT");
+    x.quiet_for(secs(2)).state_is("CLOSED");
+    // One that is not old is believed, and so is its timestamp.
+    let mut x = modern_time_wait();
+    let now = x.peer_clock();
+    x.after(secs(30)).peer(&fin(now.wrapping_add(5))).stack(&ack(now.wrapping_add(5)));
+    x.quiet_for(secs(59)).state_is("TIME-WAIT");
+    x.quiet_for(secs(2)).state_is("CLOSED");
+}
+
 /// conformance: 6191-2-ts-equal
 #[test]
 fn an_equal_timestamp_reopens_it_only_with_a_greater_sequence_number() {

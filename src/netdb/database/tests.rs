@@ -44,6 +44,10 @@ impl Network for Script {
     fn addresses(&self) -> Vec<IpAddr> {
         self.addresses.clone()
     }
+
+    fn scope_of(&self, interface: &str) -> Option<u32> {
+        (interface == "tun0").then_some(1)
+    }
 }
 
 impl Script {
@@ -212,6 +216,20 @@ fn numeric_arguments_give_what_glibc_gives() {
         ("127.0.0.1 ", "80", (0, 1, 0, 4), Err(NoName)),
         ("fe80::1%3", "80", (0, 1, 0, 0), Ok("[fe80::1%3]:80/s/6")),
         ("fe80::1%zz", "80", (0, 1, 0, 0), Err(NoName)),
+        ("fe80::1%", "80", (0, 1, 0, 0), Err(NoName)),
+        ("fe80::1%tun0", "80", (0, 1, 0, 0), Ok("[fe80::1%1]:80/s/6")),
+        ("ff02::1%tun0", "80", (0, 1, 0, 0), Ok("[ff02::1%1]:80/s/6")),
+        ("2001:db8::1%tun0", "80", (0, 1, 0, 0), Err(NoName)),
+        ("2001:db8::1%1", "80", (0, 1, 0, 0), Ok("[2001:db8::1%1]:80/s/6")),
+        ("*", "80", (0, 1, 0, 0), Ok("[::1]:80/s/6 127.0.0.1:80/s/6")),
+        ("1.2.3.4", "*", (0, 1, 0, 0), Ok("1.2.3.4:0/s/6")),
+        ("*", "*", (0, 1, 0, 0), Err(NoName)),
+        ("-bad", "80", (0, 1, 0, 0), Err(NoName)),
+        ("127.0.0.1 ", "80", (0, 1, 0, 0), Err(NoName)),
+        (" 127.0.0.1", "80", (0, 1, 0, 0), Err(NoName)),
+        ("a b", "80", (0, 1, 0, 0), Err(NoName)),
+        ("*.x", "80", (0, 1, 0, 0), Err(NoName)),
+        ("a%b", "80", (0, 1, 0, 0), Err(NoName)),
         ("1.2.3.4", "", (0, 1, 0, 0), Ok("1.2.3.4:0/s/6")),
         ("1.2.3.4", " 80", (0, 1, 0, 0), Ok("1.2.3.4:80/s/6")),
         ("1.2.3.4", "+80", (0, 1, 0, 0), Ok("1.2.3.4:80/s/6")),
@@ -311,6 +329,8 @@ fn gethostbyname_gives_ipv4_and_its_own_errors() {
         ("empty.example", Err(HostError::NoData)),
         ("nosuch.example", Err(HostError::NotFound)),
         ("broken.example", Err(HostError::TryAgain)),
+        ("-broken.example", Err(HostError::NotFound)),
+        ("broken_.example", Err(HostError::NotFound)),
     ];
     for &(name, expected) in table {
         let result = netdb.gethostbyname(name).map(|address| address.to_string());

@@ -171,6 +171,28 @@ fn sockets_look_up_the_names_they_are_given() {
 }
 
 #[test]
+fn a_look_up_keeps_no_stack_alive() {
+    for use_tcp in [false, true] {
+        let Wire { client, server } = Wire::new();
+        let address: IpAddr = "10.9.0.1".parse().expect("valid");
+        // The server hears the question and says nothing.
+        let udp = UdpSocket::bind(&server, (address, 53)).expect("free");
+        let tcp = TcpListener::bind(&server, (address, 53)).expect("free");
+        let netdb = Netdb::with(&client, sources(&["10.9.0.1:53"], |conf| conf.use_tcp = use_tcp));
+        let asking = thread::spawn(move || (find(&netdb, "one.test"), netdb));
+        match use_tcp {
+            true => drop(tcp.accept().map(std::mem::forget).expect("the question comes")),
+            false => drop(udp.recv(&mut [0; 512]).expect("the question comes")),
+        }
+        let start = std::time::Instant::now();
+        drop(client);
+        let (result, _netdb) = asking.join().expect("no panic");
+        assert_eq!(result, Err(GaiError::Again));
+        assert!(start.elapsed() < core::time::Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn a_stack_that_ended_answers_no_look_up() {
     let (device, far) = link::wire(1500).expect("descriptors left");
     drop(far);
