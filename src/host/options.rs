@@ -208,7 +208,7 @@ impl Host {
     }
 
     /// Changes the settings of a TCP socket, whatever it is at the moment.
-    fn with_settings(
+    pub(super) fn with_settings(
         &mut self,
         now: Instant,
         id: SocketId,
@@ -316,7 +316,7 @@ impl Host {
         })
     }
 
-    fn settings(&self, id: SocketId) -> Result<&Settings, Errno> {
+    pub(super) fn settings(&self, id: SocketId) -> Result<&Settings, Errno> {
         match &self.sockets.get(id)?.kind {
             Kind::Fresh(fresh) => Ok(&fresh.settings),
             Kind::Listener(key) => {

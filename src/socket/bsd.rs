@@ -323,6 +323,23 @@ impl Socket {
         Ok(self.inner.set_option(option)?)
     }
 
+    /// The setting called `name` of this socket, as [`Stack::setting`](crate::runtime::Stack::setting) shows the host's:
+    /// [`Host::socket_settings`](crate::host::Host::socket_settings) has the names.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that sockets do not have, `ENOPROTOOPT` for one that this kind of socket does not have.
+    pub fn setting(&self, name: &str) -> io::Result<String> {
+        self.inner.setting(name)
+    }
+
+    /// Changes a setting of this socket alone; what a listener accepts later inherits it.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with a sentence that says what is accepted; `ENOPROTOOPT` as for [`setting`](Self::setting).
+    pub fn set_setting(&self, name: &str, value: &str) -> io::Result<()> {
+        self.inner.set_setting(name, value)
+    }
+
     /// [`setsockopt`](Socket::setsockopt) with a number.
     ///
     /// # Errors

@@ -5,9 +5,11 @@
 
 use crate::base::{Duration, Errno, Instant};
 use crate::host::{
-    Domain, Host, MsgFlags, Opt, OptName, PacketInfo, Readiness, Received, Shutdown, SocketId, Type,
+    Domain, Host, MsgFlags, Opt, OptName, PacketInfo, Readiness, Received, SettingError, Shutdown, SocketId,
+    Type,
 };
 use crate::runtime::{Direction, On, Shard, Shared, Stack};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -475,6 +477,16 @@ impl Inner {
         self.call(|host, now| host.set_option(now, self.id, option))
     }
 
+    pub fn setting(&self, name: &str) -> io::Result<String> {
+        let found = self.call(|host, _| Ok(host.socket_setting(self.id, name)))?;
+        found.map_err(refused)
+    }
+
+    pub fn set_setting(&self, name: &str, value: &str) -> io::Result<()> {
+        let done = self.call(|host, now| Ok(host.set_socket_setting(now, self.id, name, value)))?;
+        done.map_err(refused)
+    }
+
     /// The pending error (`SO_ERROR`), which is cleared by this.
     pub fn take_error(&self) -> Result<Option<i32>, Errno> {
         let code = read_option!(self, Error)?;
@@ -509,6 +521,14 @@ fn somebody(host: &Host, id: SocketId, remote: SocketAddr) -> SocketAddr {
 }
 
 /// Did a pending connection attempt end? Asking for it again tells, once.
+/// What a program is told when a setting is not to be had.
+fn refused(error: SettingError) -> io::Error {
+    match error {
+        SettingError::Refused(errno) => errno.into(),
+        SettingError::Name(_) | SettingError::Value(_) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    }
+}
+
 fn connected(
     host: &mut Host,
     now: Instant,

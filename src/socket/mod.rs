@@ -126,6 +126,23 @@ macro_rules! common_methods {
                 Ok(self.inner.take_error()?.map(io::Error::from_raw_os_error))
             }
 
+            /// The setting called `name` of this socket, as [`Stack::setting`](crate::runtime::Stack::setting) shows the host's:
+            /// [`Host::socket_settings`](crate::host::Host::socket_settings) has the names.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a name that sockets do not have, `ENOPROTOOPT` for one that this kind of socket does not have.
+            pub fn setting(&self, name: &str) -> io::Result<String> {
+                self.inner.setting(name)
+            }
+
+            /// Changes a setting of this socket alone; what a listener accepts later inherits it.
+            ///
+            /// # Errors
+            /// `InvalidInput`, with a sentence that says what is accepted; `ENOPROTOOPT` as for [`setting`](Self::setting).
+            pub fn set_setting(&self, name: &str, value: &str) -> io::Result<()> {
+                self.inner.set_setting(name, value)
+            }
+
             /// Makes calls return `WouldBlock` where they would wait; for all handles of this socket.
             ///
             /// # Errors

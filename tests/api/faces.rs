@@ -44,6 +44,85 @@ fn poll_watches_several_sockets() {
 }
 
 #[test]
+fn a_socket_has_settings_by_name() {
+    let stack = stack();
+    let socket = Socket::new(&stack, AF_INET, SOCK_STREAM, 0).expect("socket");
+    for name in tunstack::host::Host::socket_settings() {
+        let text = socket.setting(name).expect("readable");
+        if let Some(host) = stack.setting(name) {
+            assert_eq!(text, host, "{name}");
+        }
+        socket.set_setting(name, &text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(socket.setting(name).expect("readable"), text, "{name}");
+    }
+    let steps = [
+        ("tcp_keepalive_time", "9", IPPROTO_TCP, TCP_KEEPIDLE, 9),
+        ("tcp_keepalive_intvl", "8", IPPROTO_TCP, TCP_KEEPINTVL, 8),
+        ("tcp_keepalive_probes", "7", IPPROTO_TCP, TCP_KEEPCNT, 7),
+        ("tcp_fin_timeout", "6", IPPROTO_TCP, TCP_LINGER2, 6),
+        ("tcp_syn_retries", "5", IPPROTO_TCP, TCP_SYNCNT, 5),
+        ("tcp_user_timeout", "1500", IPPROTO_TCP, TCP_USER_TIMEOUT, 1500),
+        ("tcp_notsent_lowat", "4000", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4000),
+        ("ip_default_ttl", "3", IPPROTO_IP, IP_TTL, 3),
+        ("ip_no_pmtu_disc", "1", IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT),
+        ("tcp_rmem", "4096 8192 6291456", SOL_SOCKET, SO_RCVBUF, 8192),
+        ("tcp_wmem", "4096 9000 4194304", SOL_SOCKET, SO_SNDBUF, 9000),
+    ];
+    for (name, text, level, option, number) in steps {
+        let before = stack.setting(name);
+        socket.set_setting(name, text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(socket.setting(name).expect("readable"), text, "{name}");
+        assert_eq!(socket.getsockopt_int(level, option).expect("option"), number, "{name}");
+        assert_eq!(stack.setting(name), before, "the host's is another");
+    }
+    socket.set_setting("tcp_congestion_control", "reno").expect("known");
+    assert_eq!(&socket.getsockopt(IPPROTO_TCP, TCP_CONGESTION).expect("option")[..5], b"reno\0");
+}
+
+#[test]
+fn a_setting_that_cannot_be_says_why() {
+    let stack = stack();
+    let (client, _server) = pair(&stack);
+    let why = |name: &str, value: &str| {
+        let error = client.set_setting(name, value).expect_err("impossible");
+        (error.kind(), error.to_string())
+    };
+    let (kind, text) = why("tcp_syncookies", "1");
+    assert!(
+        kind == ErrorKind::InvalidInput && text.starts_with("a socket has no setting 'tcp_syncookies', but"),
+        "{text}"
+    );
+    assert_eq!(
+        why("tcp_keepalive_time", "x").1,
+        "'x' is no value for tcp_keepalive_time: expected seconds, at least 1"
+    );
+    assert_eq!(why("tcp_user_timeout", "-1").1, "'-1' is no value for tcp_user_timeout: expected a number");
+    let (_, text) = why("tcp_rmem", "1 2 3");
+    assert!(text.contains("the host's least and most size"), "{text}");
+    // A connection, at run time; and a socket of another kind.
+    client.set_setting("tcp_user_timeout", "777").expect("taken");
+    assert_eq!(client.user_timeout().expect("option"), Duration::from_millis(777));
+    let datagrams = UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind");
+    datagrams.set_setting("ip_default_ttl", "9").expect("taken");
+    assert_eq!(datagrams.ttl().expect("option"), 9);
+    for name in ["tcp_keepalive_time", "tcp_rmem", "tcp_wmem"] {
+        let value = stack.setting(name).expect("known");
+        assert_eq!(datagrams.setting(name).expect_err("no stream").raw_os_error(), Some(92), "{name}");
+        assert_eq!(
+            datagrams.set_setting(name, &value).expect_err("no stream").raw_os_error(),
+            Some(92),
+            "{name}"
+        );
+    }
+    // What is accepted inherits.
+    let listener = TcpListener::bind(&stack, "127.0.0.1:0").expect("bind");
+    listener.set_setting("tcp_keepalive_time", "11").expect("taken");
+    let _client = TcpStream::connect(&stack, listener.local_addr().expect("name")).expect("connect");
+    let (accepted, _) = listener.accept().expect("accept");
+    assert_eq!(accepted.setting("tcp_keepalive_time").expect("readable"), "11");
+}
+
+#[test]
 fn select_sorts_by_list() {
     let stack = stack();
     let (client, server) = pair(&stack);

@@ -180,9 +180,9 @@ fn a_look_up_keeps_no_stack_alive() {
         let tcp = TcpListener::bind(&server, (address, 53)).expect("free");
         let netdb = Netdb::with(&client, sources(&["10.9.0.1:53"], |conf| conf.use_tcp = use_tcp));
         let asking = thread::spawn(move || (find(&netdb, "one.test"), netdb));
-        match use_tcp {
-            true => drop(tcp.accept().map(std::mem::forget).expect("the question comes")),
-            false => drop(udp.recv(&mut [0; 512]).expect("the question comes")),
+        let _held = use_tcp.then(|| tcp.accept().expect("the question comes"));
+        if !use_tcp {
+            udp.recv(&mut [0; 512]).expect("the question comes");
         }
         let start = std::time::Instant::now();
         drop(client);
