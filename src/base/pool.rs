@@ -1,16 +1,44 @@
-//! Recycled buffer memory: chunks of two sizes, kept for the next buffer up to a bound.
+//! Recycled buffer memory: chunks of two sizes, and buffers for whole packets, kept for the next user up to a bound.
 //!
 //! Small chunks serve connections that exchange messages, large ones bulk transfer (three of them hold any 64 KiB run).
-//! Chunks are zeroed once, when they are made; what a buffer leaves in them is never read by the next one.
+//! A packet's buffer is shared between whoever reads packets into it and the connection that keeps the text of a large
+//! one where it is. All are zeroed once, when they are made; what a user leaves in them is never read by the next one.
+
+use core::ops::Range;
+use std::sync::Arc;
 
 /// One piece of buffer memory, [`Pool::SMALL`] or [`Pool::LARGE`] octets.
 pub type Chunk = Box<[u8]>;
 
-/// The chunks that wait for a buffer.
+/// Memory for one packet of any size.
+#[derive(Clone, Debug)]
+pub struct PacketBuf(Arc<Chunk>);
+
+impl PacketBuf {
+    /// Octets of it: more than the largest packet has.
+    pub const LEN: usize = 64 << 10;
+
+    /// The memory, to be written; `None` while anybody keeps what is in it.
+    pub fn octets_mut(&mut self) -> Option<&mut [u8]> {
+        Arc::get_mut(&mut self.0).map(|chunk| &mut chunk[..])
+    }
+}
+
+impl core::ops::Deref for PacketBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What waits for a user.
 #[derive(Debug, Default)]
 pub struct Pool {
     small: Vec<Chunk>,
     large: Vec<Chunk>,
+    packets: Vec<PacketBuf>,
+    /// Where the packet lies that is being processed, when that may be kept.
+    arriving: Option<PacketBuf>,
 }
 
 impl Pool {
@@ -18,7 +46,7 @@ impl Pool {
     pub const SMALL: usize = 4 << 10;
     /// Octets of a large chunk.
     pub const LARGE: usize = 32 << 10;
-    /// Octets of each size that are kept at most.
+    /// Octets of each kind that are kept at most.
     const KEEP: usize = 4 << 20;
 
     /// A small chunk with any contents.
@@ -38,6 +66,30 @@ impl Pool {
             list.push(chunk);
         }
     }
+
+    /// Memory for a packet, with any contents.
+    pub fn take_packet(&mut self) -> PacketBuf {
+        self.packets.pop().unwrap_or_else(|| PacketBuf(Arc::new(vec![0; PacketBuf::LEN].into_boxed_slice())))
+    }
+
+    /// Takes a packet's memory back, unless somebody else keeps it still.
+    pub fn give_packet(&mut self, mut packet: PacketBuf) {
+        if packet.octets_mut().is_some() && (self.packets.len() + 1) * PacketBuf::LEN <= Pool::KEEP {
+            self.packets.push(packet);
+        }
+    }
+
+    /// A packet in `packet` is about to be processed (`None`: it was): its text may be kept where it is.
+    pub fn set_arriving(&mut self, packet: Option<&PacketBuf>) {
+        self.arriving = packet.cloned();
+    }
+
+    /// Memory to be kept, and where in it `data` lies; `None` when that is elsewhere, or would keep more unused than used.
+    pub fn adopt(&self, data: &[u8]) -> Option<(PacketBuf, Range<usize>)> {
+        let packet = self.arriving.as_ref().filter(|packet| data.len() >= packet.len() / 2)?;
+        let from = (data.as_ptr().addr()).checked_sub(packet.as_ptr().addr())?;
+        (from + data.len() <= packet.len()).then(|| (packet.clone(), from..from + data.len()))
+    }
 }
 
 #[cfg(test)]
@@ -56,5 +108,29 @@ mod tests {
             pool.give(vec![0; Pool::LARGE].into_boxed_slice());
         }
         assert_eq!(pool.large.len(), Pool::KEEP / Pool::LARGE);
+    }
+
+    #[test]
+    fn large_texts_are_kept_where_they_are_and_the_memory_comes_back() {
+        let mut pool = Pool::default();
+        let mut packet = pool.take_packet();
+        packet.octets_mut().expect("nobody else has it")[100] = 7;
+        assert!(pool.adopt(&packet[40..]).is_none(), "not lent");
+        pool.set_arriving(Some(&packet));
+        assert!(pool.adopt(&packet[40..1040]).is_none(), "it would keep much for little");
+        assert!(pool.adopt(&[7; PacketBuf::LEN]).is_none(), "elsewhere");
+        let (kept, range) = pool.adopt(&packet[40..40_000]).expect("most of it");
+        pool.set_arriving(None);
+        assert_eq!((range.clone(), kept[range][60]), (40..40_000, 7));
+        assert!(packet.octets_mut().is_none(), "must not be written now");
+        drop(packet);
+        pool.give_packet(kept);
+        let again = pool.take_packet();
+        assert_eq!(again[100], 7, "the same memory again");
+        let second = again.clone();
+        pool.give_packet(again);
+        assert!(pool.packets.is_empty(), "somebody keeps it");
+        pool.give_packet(second);
+        assert_eq!(pool.packets.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Packets that arrive: from the network layer to the transport they are for.
 
 use super::{Host, PacketInfo, RxMeta};
+use crate::base::pool::PacketBuf;
 use crate::base::{Config, Instant};
 use crate::network::{AddressKind, Delivery, IcmpErrorKind, QuotedError, Verdict};
 use crate::trace::{Direction, Drop, EventKind, Flow, PacketEvent, Reason, View};
@@ -34,6 +35,22 @@ impl Host {
     pub fn receive(&mut self, now: Instant, packet: &[u8], meta: RxMeta) {
         self.process(now, packet, meta, true);
         self.collect_events();
+    }
+
+    /// The first `len` octets of `packet` arrived: as [`receive`](Host::receive), but a large text may be kept where it is.
+    /// The memory is somebody else's then ([`PacketBuf::octets_mut`] gives none): [`Host::packet_buf`] has other.
+    pub fn receive_kept(&mut self, now: Instant, packet: &PacketBuf, len: usize, meta: RxMeta) {
+        // Nothing small is kept, so nothing need be shared.
+        let large = len >= PacketBuf::LEN / 2;
+        self.common.pool.set_arriving(large.then_some(packet));
+        self.process(now, &packet[..len], meta, true);
+        self.common.pool.set_arriving(None);
+        self.collect_events();
+    }
+
+    /// Recycled memory for a packet to be read into.
+    pub fn packet_buf(&mut self) -> PacketBuf {
+        self.common.pool.take_packet()
     }
 
     /// A packet from the wire, or (`from_wire` false) from ourselves.

@@ -17,6 +17,7 @@ mod sockets;
 mod types;
 
 pub use crate::base::io::{MsgFlags, MtuDiscover, PacketInfo, Readiness};
+pub use crate::base::pool::PacketBuf;
 pub use crate::base::{Cidr, Config, Counters, Errno};
 use crate::base::{Duration, Instant, Pool, Rng};
 use crate::network::{Env, Network};

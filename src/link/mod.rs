@@ -32,7 +32,7 @@ use std::io;
 pub use tun::{Tun, check_addresses, check_node, check_right, exists};
 
 /// Octets of a buffer that holds any packet a device can give.
-pub const BUFFER: usize = 65536;
+pub const BUFFER: usize = crate::base::pool::PacketBuf::LEN;
 
 /// A source and sink of IP packets.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! What a thread sleeps on while it watches the device: one epoll for whoever drives, one for the housekeeper.
 //!
 //! The driver's epoll holds the device, the timer and the wake fd. The housekeeper's epoll holds the driver's, with
-//! an interest that is off while somebody drives, so the device is never watched twice. A driver that leaves sets the
-//! rest timer: the housekeeper takes over when it runs off. A thread that soon waits again finds the role still warm,
-//! and what arrived meanwhile has woken nobody (waking a thread costs more than processing its packet).
+//! an interest that is off while somebody drives, so the device is never watched twice. A driver that leaves sees to it
+//! that the rest timer runs: the housekeeper takes over when nobody drove until it ran off. A thread that soon waits
+//! again finds the role still warm, and what arrived meanwhile has woken nobody (waking a thread costs more than
+//! processing its packet).
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,7 +31,10 @@ pub(crate) struct Signals {
 pub(crate) const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How long a device may be unattended while a thread that drove it is busy with what it got.
-const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+pub(crate) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+
+/// The same for threads that were found to come back.
+pub(crate) const LONG_REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 const DEVICE: u64 = 0;
 const LINK: u64 = 1;
@@ -110,9 +114,9 @@ impl Attention {
         drain(&self.rest);
     }
 
-    /// The role is free and still warm: the housekeeper wakes after [`REST`] and takes it.
-    pub fn rest(&self) {
-        let value = Itimerspec { it_interval: NO_TIME, it_value: REST };
+    /// The role is free and still warm: the housekeeper wakes after `time` to see whether anybody came back for it.
+    pub fn rest(&self, time: Timespec) {
+        let value = Itimerspec { it_interval: NO_TIME, it_value: time };
         let result = timerfd_settime(&self.rest, TimerfdTimerFlags::empty(), &value);
         debug_assert!(result.is_ok(), "timerfd_settime: {result:?}");
     }
@@ -189,7 +193,7 @@ mod tests {
     fn a_rest_ends_by_itself() {
         let attention = Attention::new().expect("descriptors");
         attention.housekeeper_attends(false);
-        attention.rest();
+        attention.rest(REST);
         attention.sleep();
         assert!(!housekeeper_would_wake(&attention));
     }

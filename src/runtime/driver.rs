@@ -154,6 +154,14 @@ impl Shared {
     ) -> Result<Option<T>, Errno> {
         let mut shard = self.lock();
         let mut driver: Option<Driver> = None;
+        if let On::Poller(_) = on {
+            // It looks at the device although something may be ready: where something always is it would never drive, and
+            // the housekeeper would do its work from another processor.
+            driver = shard.take_role().map(Driver::new);
+            if let Some(driver) = &mut driver {
+                driver.drained = !shard.round(Signals { device: true, ..Signals::default() });
+            }
+        }
         let mut bed: Option<Bed<'_>> = None;
         let result = loop {
             if let Some(errno) = shard.ended {

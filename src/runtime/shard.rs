@@ -1,12 +1,12 @@
 //! A host with its device and everybody who waits for it: what the one mutex guards.
 
-use super::attention::{Attention, Signals};
+use super::attention::{Attention, LONG_REST, REST, Signals};
 use super::clock::Clock;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState, WatchId};
 use crate::base::{Errno, Instant};
-use crate::host::{Host, SocketId};
-use crate::link::{self, Device, DeviceError, LinkEvent};
+use crate::host::{Host, PacketBuf, SocketId};
+use crate::link::{Device, DeviceError, LinkEvent};
 use slotmap::{DenseSlotMap, SecondaryMap, SlotMap, new_key_type};
 use std::io;
 use std::sync::Arc;
@@ -70,10 +70,14 @@ pub(crate) struct Shard {
     /// Does the embedder's event loop know that there is something to look at?
     pub told: bool,
     device: Option<Device>,
-    buffer: Box<[u8]>,
+    buffer: Option<PacketBuf>,
     clock: Clock,
     armed: Option<Instant>,
     terms: u64,
+    /// The rest timer runs: the housekeeper will look.
+    resting: bool,
+    /// `terms` when it looked last.
+    seen_terms: u64,
     slots: SecondaryMap<SocketId, Slots>,
     sleepers: DenseSlotMap<SleeperId, Sleeper>,
     /// Threads that wait until the peer of a closing socket (`None`: of every closed one) has everything.
@@ -90,7 +94,6 @@ impl Shard {
         if let Some(fd) = device.as_ref().and_then(Device::events_fd) {
             attention.watch_link(fd)?;
         }
-        let room = if device.is_some() { link::BUFFER } else { 0 };
         Ok(Shard {
             host,
             pollers: SlotMap::with_key(),
@@ -99,10 +102,12 @@ impl Shard {
             attention: Some(Arc::new(attention)),
             told: false,
             device,
-            buffer: vec![0; room].into_boxed_slice(),
+            buffer: None,
             clock,
             armed: None,
             terms: 0,
+            resting: false,
+            seen_terms: 0,
             slots: SecondaryMap::new(),
             sleepers: DenseSlotMap::with_key(),
             lingering: Vec::new(),
@@ -142,9 +147,15 @@ impl Shard {
         let (mut packets, mut octets) = (0, 0);
         while packets < ROUND_PACKETS && octets < ROUND_OCTETS {
             let Some(device) = &mut self.device else { return false };
-            match device.recv(now, &mut self.buffer) {
+            let buffer = self.buffer.get_or_insert_with(|| self.host.packet_buf());
+            let Some(room) = buffer.octets_mut() else {
+                // A connection keeps what was read last.
+                self.buffer = None;
+                continue;
+            };
+            match device.recv(now, room) {
                 Ok(Some((len, meta))) => {
-                    self.host.receive(now, &self.buffer[..len], meta);
+                    self.host.receive_kept(now, buffer, len, meta);
                     packets += 1;
                     octets += len;
                 }
@@ -402,22 +413,35 @@ impl Shard {
             }
             None => {
                 self.role = Role::Nobody;
-                if let Some(attention) = &self.attention {
-                    attention.rest();
+                // One that runs already does: whoever looks then sees that somebody drove.
+                if !self.resting
+                    && let Some(attention) = &self.attention
+                {
+                    attention.rest(REST);
+                    self.resting = true;
+                    self.seen_terms = self.terms;
                 }
             }
         }
     }
 
-    /// Is the role the housekeeper's? One that nobody came back for is now.
+    /// The housekeeper looks: is the role its own? One that nobody came back for is now. While threads come and go it
+    /// looks again later; while one thread sits on the device it does not.
     pub fn housekeeper_has_role(&mut self) -> bool {
-        if self.role == Role::Nobody
-            && let Some(attention) = &self.attention
-        {
-            attention.housekeeper_attends(true);
-            self.role = Role::Housekeeper;
+        let driven = std::mem::replace(&mut self.seen_terms, self.terms) != self.terms;
+        let Some(attention) = &self.attention else { return self.role == Role::Housekeeper };
+        match self.role {
+            Role::Housekeeper => return true,
+            Role::Nobody | Role::Thread(_) if driven => attention.rest(LONG_REST),
+            Role::Nobody => {
+                attention.housekeeper_attends(true);
+                self.role = Role::Housekeeper;
+                self.resting = false;
+                return true;
+            }
+            Role::Thread(_) | Role::Reactor => self.resting = false,
         }
-        self.role == Role::Housekeeper
+        false
     }
 
     pub fn go_to_sleep(&mut self, waker: &Waker) -> SleeperId {
