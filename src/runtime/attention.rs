@@ -41,6 +41,49 @@ const LINK: u64 = 1;
 const TIMER: u64 = 2;
 const KICK: u64 = 3;
 
+/// How long a driver looks before it sleeps: about what it takes to wake a thread on another processor and back.
+const SPIN: core::time::Duration = core::time::Duration::from_micros(80);
+/// Waits that go without at most, after looking was in vain.
+const PATIENCE: u32 = 1024;
+
+/// Whether to look for a while before sleeping. Where something mostly comes soon that saves two wake-ups; else it takes
+/// the processor from whoever else wants it, perhaps from the very peer that is waited for. So it must prove itself:
+/// each time in vain doubles the number of waits that go without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spin {
+    skip: u32,
+    vain: u32,
+}
+
+impl Spin {
+    /// Spinning is tried at first where there is more than one processor for this thread.
+    pub fn new() -> Spin {
+        let processors = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
+        Spin { skip: if processors > 1 { 0 } else { u32::MAX }, vain: 1 }
+    }
+
+    /// Is this wait to begin with a look?
+    fn is_due(&mut self) -> bool {
+        match self.skip {
+            0 => true,
+            u32::MAX => false,
+            _ => {
+                self.skip -= 1;
+                false
+            }
+        }
+    }
+
+    fn on_result(&mut self, found: bool) {
+        if found {
+            self.vain = 1;
+        } else {
+            self.skip = self.vain;
+            self.vain = (self.vain * 2).min(PATIENCE);
+        }
+    }
+}
+
 /// The descriptors of one stack.
 #[derive(Debug)]
 pub(crate) struct Attention {
@@ -105,6 +148,22 @@ impl Attention {
             }
         }
         signals
+    }
+
+    /// As [`wait`](Attention::wait), after a look around where that pays.
+    pub fn wait_spinning(&self, spin: &mut Spin, timeout: Option<&Timespec>) -> Signals {
+        if timeout == Some(&NO_TIME) || !spin.is_due() {
+            return self.wait(timeout);
+        }
+        let start = std::time::Instant::now();
+        loop {
+            let signals = self.wait(Some(&NO_TIME));
+            let found = signals != Signals::default();
+            if found || start.elapsed() >= SPIN {
+                spin.on_result(found);
+                return if found { signals } else { self.wait(timeout) };
+            }
+        }
     }
 
     /// Sleeps as the housekeeper: until something happened that it is to attend, or a rest is over.
@@ -187,6 +246,35 @@ mod tests {
         attention.clear_kick();
         assert!(!housekeeper_would_wake(&attention));
         assert_eq!(attention.wait(Some(&NO_TIME)), Signals::default());
+    }
+
+    /// What is found counts; what is not makes the waits that go without more and more, up to a bound.
+    #[test]
+    fn looking_must_prove_itself() {
+        let attention = Attention::new().expect("descriptors");
+        let mut spin = Spin { skip: 0, vain: 1 };
+        attention.kick();
+        for _ in 0..100 {
+            assert!(attention.wait_spinning(&mut spin, None).kick);
+            assert_eq!((spin.skip, spin.vain), (0, 1));
+        }
+        attention.clear_kick();
+        let short = Timespec { tv_sec: 0, tv_nsec: 1000 };
+        let mut looks = Vec::new();
+        for wait in 0..40 {
+            let due = spin.skip == 0;
+            assert_eq!(attention.wait_spinning(&mut spin, Some(&short)), Signals::default());
+            looks.extend(due.then_some(wait));
+        }
+        assert_eq!(looks, [0, 2, 5, 10, 19, 36]);
+        for _ in 0..20 {
+            spin.on_result(false);
+        }
+        assert_eq!(spin.skip, PATIENCE);
+        spin.on_result(true);
+        assert_eq!(spin.vain, 1);
+        let mut one_processor = Spin { skip: u32::MAX, vain: 1 };
+        assert!(!one_processor.is_due() && one_processor.skip == u32::MAX);
     }
 
     #[test]

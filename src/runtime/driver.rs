@@ -4,7 +4,7 @@
 //! met, so no packet waits for a second thread. If the role is taken it sleeps on its own parker, and inherits the role
 //! when the driver leaves. The housekeeper attends only while nobody waits.
 
-use super::attention::{Attention, NO_TIME, Signals};
+use super::attention::{Attention, LONG_REST, NO_TIME, Signals};
 use super::clock::{Clock, timeout};
 use super::shard::{Role, Shard};
 use super::wake::{Direction, Parker, this_thread};
@@ -117,6 +117,7 @@ impl Shared {
         let now = self.clock.now();
         let result = op(&mut shard, now);
         shard.settle(now);
+        shard.attend(now);
         result
     }
 
@@ -192,7 +193,9 @@ impl Shared {
             };
         };
         if shard.ended.is_none() {
-            shard.settle(self.clock.now());
+            let now = self.clock.now();
+            shard.settle(now);
+            shard.attend(now);
         }
         if driver.take().is_some() {
             shard.leave_role();
@@ -239,15 +242,25 @@ impl Shared {
     /// The housekeeper's life: sleeps until nobody drives and something happened.
     pub fn housekeep(&self, attention: &Attention) {
         DRIVES.set(true);
+        let mut attending = true;
         loop {
             attention.sleep();
             loop {
-                let mut shard = self.lock();
+                let mut shard = match self.shard.try_lock() {
+                    // Somebody is at work, and need not be made to wake us at every turn: another look later will do.
+                    Err(TryLockError::WouldBlock) if !attending => {
+                        attention.rest(LONG_REST);
+                        break;
+                    }
+                    Ok(guard) => Locked { guard: Some(guard) },
+                    Err(_) => self.lock(),
+                };
                 // Whoever ends the stack takes the descriptors out of the shard.
                 if shard.attention.is_none() {
                     return;
                 }
-                if !shard.housekeeper_has_role() {
+                attending = shard.housekeeper_has_role();
+                if !attending {
                     break;
                 }
                 let more = shard.round(attention.wait(Some(&NO_TIME)));
@@ -347,9 +360,11 @@ impl Driver {
         if self.drained {
             // Others may make the condition true (loopback, shutdown): they must be able to wake us.
             bed.enroll(&mut shard);
+            let mut spin = shard.spin;
             drop(shard);
-            signals = bed.parker.drive(&self.attention, left.map(timeout).as_ref());
+            signals = bed.parker.drive(&self.attention, &mut spin, left.map(timeout).as_ref());
             shard = shared.lock();
+            shard.spin = spin;
             bed.dismiss(&mut shard);
         } else if shared.contenders.load(Ordering::Relaxed) > 0 {
             drop(shard);

@@ -1,10 +1,10 @@
 //! A host with its device and everybody who waits for it: what the one mutex guards.
 
-use super::attention::{Attention, LONG_REST, REST, Signals};
+use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
 use super::clock::Clock;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState, WatchId};
-use crate::base::{Errno, Instant};
+use crate::base::{Duration, Errno, Instant};
 use crate::host::{Host, PacketBuf, SocketId};
 use crate::link::{Device, DeviceError, LinkEvent};
 use slotmap::{DenseSlotMap, SecondaryMap, SlotMap, new_key_type};
@@ -16,6 +16,9 @@ use std::task::Waker;
 const ROUND_PACKETS: usize = 64;
 /// Octets read in one round at most.
 const ROUND_OCTETS: usize = 512 << 10;
+/// A call looks at a device that nobody watches when this long nobody did: while one thread calls and calls, the
+/// housekeeper need not come between.
+const UNWATCHED: Duration = Duration::from_micros(50);
 
 new_key_type! {
     /// A thread that sleeps and could drive.
@@ -78,6 +81,12 @@ pub(crate) struct Shard {
     resting: bool,
     /// `terms` when it looked last.
     seen_terms: u64,
+    /// When a round was last made.
+    last_round: Instant,
+    /// When a thread that does not drive last called.
+    last_call: Instant,
+    /// Is it worth looking before sleeping?
+    pub spin: Spin,
     slots: SecondaryMap<SocketId, Slots>,
     sleepers: DenseSlotMap<SleeperId, Sleeper>,
     /// Threads that wait until the peer of a closing socket (`None`: of every closed one) has everything.
@@ -108,6 +117,9 @@ impl Shard {
             terms: 0,
             resting: false,
             seen_terms: 0,
+            last_round: Instant::ZERO,
+            last_call: Instant::ZERO,
+            spin: Spin::new(),
             slots: SecondaryMap::new(),
             sleepers: DenseSlotMap::with_key(),
             lingering: Vec::new(),
@@ -130,6 +142,7 @@ impl Shard {
             }
         }
         let now = self.clock.now();
+        self.last_round = now;
         if self.host.next_timeout().is_some_and(|at| at <= now) {
             self.host.advance(now);
         }
@@ -141,6 +154,24 @@ impl Shard {
         }
         self.settle(now);
         more
+    }
+
+    /// A call of a thread that does not drive: a round now and then, while nobody else is to make one. A thread that calls and
+    /// calls takes that over from the housekeeper, with which it would only fight for the lock.
+    pub fn attend(&mut self, now: Instant) {
+        let since_call = now.since(std::mem::replace(&mut self.last_call, now));
+        match (self.role, &self.attention) {
+            (Role::Nobody, _) => {}
+            (Role::Housekeeper, Some(attention)) if since_call < UNWATCHED => {
+                attention.housekeeper_attends(false);
+                self.leave_role_to_nobody();
+            }
+            (Role::Housekeeper | Role::Thread(_) | Role::Reactor, _) => return,
+        }
+        if now.since(self.last_round) >= UNWATCHED {
+            self.terms += 1;
+            self.round(Signals { device: true, ..Signals::default() });
+        }
     }
 
     fn drain(&mut self, now: Instant) -> bool {
@@ -411,17 +442,19 @@ impl Shard {
                 self.wakes.push(sleeper.waker.clone());
                 self.role = Role::Thread(self.terms);
             }
-            None => {
-                self.role = Role::Nobody;
-                // One that runs already does: whoever looks then sees that somebody drove.
-                if !self.resting
-                    && let Some(attention) = &self.attention
-                {
-                    attention.rest(REST);
-                    self.resting = true;
-                    self.seen_terms = self.terms;
-                }
-            }
+            None => self.leave_role_to_nobody(),
+        }
+    }
+
+    fn leave_role_to_nobody(&mut self) {
+        self.role = Role::Nobody;
+        // A rest that runs already does: whoever looks then sees that somebody drove.
+        if !self.resting
+            && let Some(attention) = &self.attention
+        {
+            attention.rest(REST);
+            self.resting = true;
+            self.seen_terms = self.terms;
         }
     }
 

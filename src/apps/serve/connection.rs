@@ -87,8 +87,8 @@ impl Connection {
             Service::Http => Talk::Http(Box::default()),
             Service::Chat => Talk::Chat(Box::default()),
         };
-        // Answers leave at once; a bulk sender fills its segments anyway.
-        stream.set_nodelay(true)?;
+        // Answers leave at once. Characters without end fill their segments instead.
+        stream.set_nodelay(service != Service::Chargen)?;
         let mut connection = Connection {
             stream,
             service,

@@ -4,6 +4,7 @@
 //! `synchronized` (with a sender, a receiver and timers), `time_wait`.
 
 mod ack;
+mod burst;
 mod close;
 mod common;
 mod congestion;

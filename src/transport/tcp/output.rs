@@ -240,7 +240,7 @@ impl Synchronized {
             return None;
         }
         self.restart_after_idle(env);
-        let len = match self.new_data_len(common, limits, mss) {
+        let len = match self.new_data_len(common, env, limits, mss) {
             Ok(len) => len,
             Err(blocked) => {
                 self.snd.blocked = blocked;
@@ -275,7 +275,7 @@ impl Synchronized {
     }
 
     /// Octets of new data that may go in one packet now; zero for a FIN alone.
-    fn new_data_len(&self, common: &Common, limits: &Limits, mss: u32) -> Result<u32, Blocked> {
+    fn new_data_len(&self, common: &Common, env: &Env, limits: &Limits, mss: u32) -> Result<u32, Blocked> {
         let snd = &self.snd;
         let (unsent, window) = (snd.unsent(), snd.window_room());
         if unsent == 0 {
@@ -286,15 +286,14 @@ impl Synchronized {
         let run = snd.buffer.boundary_after(offset).map_or(unsent, |at| unsent.min((at - offset) as u32));
         let allowed = run.min(window).min(snd.cwnd_room());
         if allowed >= mss {
-            // The urgent pointer is relative to each segment: no super-segments before it (RFC 9293 §3.8.5). Nor without DF:
-            // whoever cuts them would use identifications that we use too (RFC 6864 §4.2).
-            let single =
-                snd.urgent.is_some() || !common.settings.discover_mtu || limits.max_payload < 2 * mss;
-            let most = if single { mss } else { limits.max_payload.min(65_535 - 120) };
+            let most = snd.burst(common, limits, mss);
             let mut len = allowed.min(most) / mss * mss;
+            if len < most && allowed < run && snd.is_worth_waiting(env, allowed) {
+                return Err(if window < snd.cwnd_room() { Blocked::Window } else { Blocked::Cwnd });
+            }
             let tail = run - len;
-            if !single && tail < mss && allowed == run && run <= most && self.may_end_run(common, run).is_ok()
-            {
+            let ends = tail < mss && allowed == run && run <= limits.max_payload;
+            if most > mss && ends && self.may_end_run(common, run).is_ok() {
                 len = run;
             }
             let stored = snd.buffer.contiguous(offset, len as usize) as u32;

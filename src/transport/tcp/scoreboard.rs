@@ -130,6 +130,11 @@ impl Scoreboard {
         self.lost
     }
 
+    /// When the first octet in flight was sent last.
+    pub fn oldest_sent_at(&self) -> Option<Instant> {
+        self.runs.first_key_value().map(|(_, run)| run.stamp.at)
+    }
+
     /// Octets sent again and in the network.
     pub fn again(&self) -> u32 {
         self.again
