@@ -40,6 +40,35 @@ fn the_first_flight_is_ten_segments() {
     x.expect(&[". 10001:11001(1000) ack 1", ". 11001:12001(1000) ack 1", "P. 12001:12501(500) ack 1"]);
 }
 
+/// While acknowledgments keep coming, little room is not used at once where a packet may carry much.
+#[test]
+fn a_burst_is_filled_before_it_goes() {
+    let flight = |max_payload| {
+        let mut x = Script::new(PeerSyn { window: 65_535, ..PeerSyn::PLAIN }).established();
+        x.end.max_payload = max_payload;
+        x.send(&[b'x'; 9000]).expect("room");
+        x.sent();
+        x.wait(ms(60));
+        x.send(&[b'x'; 50_000]).expect("room");
+        // A sender that paused fills what is free.
+        x.expect(&[". 9001:10001(1000) ack 1"]);
+        x.peer(".", 1, 1001, "");
+        x
+    };
+    let mut x = flight(60_000);
+    x.expect(&[]);
+    x.peer(".", 1, 3001, "");
+    x.expect(&[". 10001:15001(5000) ack 1"]);
+    // Nothing is held back for longer than the next acknowledgment takes, nor without super-segments.
+    let mut x = flight(60_000);
+    x.expect(&[]);
+    x.wait(ms(2));
+    x.peer(".", 1, 1501, "");
+    x.expect(&[". 10001:13001(3000) ack 1"]);
+    let mut x = flight(0);
+    x.expect(&[". 10001:11001(1000) ack 1", ". 11001:12001(1000) ack 1"]);
+}
+
 /// conformance: 9293-SHLD-7, 9293-MUST-17, 9293-SHLD-27, 9293-MUST-60
 #[test]
 fn nagle_gathers_small_writes() {
