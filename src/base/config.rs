@@ -280,9 +280,11 @@ settings! {
     /// Largest backlog that listen() grants.
     somaxconn: u32 = 4096, Plain, |v| *v >= 1, "a number, at least 1";
     /// Receive buffer of a TCP socket: least, default, most (octets).
-    tcp_rmem: [u32; 3] = [4096, 131_072, 6 << 20], Plain, ascending, "three sizes in ascending order";
+    tcp_rmem: [u32; 3] = [4096, 131_072, 32 << 20], Plain, ascending, "three sizes in ascending order";
     /// Send buffer of a TCP socket: least, default, most (octets).
-    tcp_wmem: [u32; 3] = [4096, 2 << 20, 4 << 20], Plain, ascending, "three sizes in ascending order";
+    tcp_wmem: [u32; 3] = [4096, 16_384, 4 << 20], Plain, ascending, "three sizes in ascending order";
+    /// Let the receive buffer of a TCP socket grow to what its user takes in a round trip.
+    tcp_moderate_rcvbuf: bool = true, Plain, |_| true, "0 or 1";
     /// Congestion controller of new connections.
     tcp_congestion_control: CongestionControl = CongestionControl::Cubic, Plain, |_| true, "cubic, reno or bbr";
     /// How CUBIC's first slow start ends before a loss: RFC 9406, as Linux does it, or not.
@@ -293,6 +295,20 @@ settings! {
     tcp_sack: bool = true, Plain, |_| true, "0 or 1";
     /// Offer and use window scaling (RFC 7323).
     tcp_window_scaling: bool = true, Plain, |_| true, "0 or 1";
+    /// Explicit congestion notification (RFC 3168): 0 never, 1 ask for it and agree when asked, 2 only agree when asked.
+    tcp_ecn: u32 = 2, Plain, |v| *v <= 2, "0, 1 or 2";
+    /// A SYN that is sent again asks for no ECN.
+    tcp_ecn_fallback: bool = true, Plain, |_| true, "0 or 1";
+    /// Search the path MTU by sending (RFC 4821): 0 never, 1 when full segments vanish, 2 always.
+    tcp_mtu_probing: u32 = 0, Plain, |v| *v <= 2, "0, 1 or 2";
+    /// Octets of text that a packet is thought to carry on any path.
+    tcp_base_mss: u32 = 1024, Plain, |v| (48..=65_535).contains(v), "48 to 65535";
+    /// Octets of text below which a path MTU search does not go.
+    tcp_mtu_probe_floor: u32 = 48, Plain, |v| (48..=65_535).contains(v), "48 to 65535";
+    /// Seconds after which a path MTU search begins anew.
+    tcp_probe_interval: Duration = Duration::from_secs(600), Secs, |_| true, "seconds";
+    /// Octets that are not worth another probe.
+    tcp_probe_threshold: u32 = 8, Plain, |v| *v >= 1, "octets, at least 1";
     /// Segments of the initial congestion window (RFC 6928); 0 uses RFC 5681's.
     tcp_init_cwnd: u32 = 10, Plain, |v| *v <= 64, "0 to 64";
     /// Tell a spurious retransmission timeout from a real one (F-RTO, RFC 5682).

@@ -63,6 +63,14 @@ counters! {
     Ip6FragFails => ip6_frag_fails, "IPv6 datagrams too big that must not be fragmented.";
     Ip6FragCreates => ip6_frag_creates, "IPv6 fragments sent.";
     Ip6InMcastPkts => ip6_in_mcast_pkts, "IPv6 multicasts that arrived.";
+    IpExtInNoECTPkts => ip_ext_in_no_ect_pkts, "IPv4 packets without ECN that arrived.";
+    IpExtInECT1Pkts => ip_ext_in_ect1_pkts, "IPv4 packets marked ECT(1) that arrived.";
+    IpExtInECT0Pkts => ip_ext_in_ect0_pkts, "IPv4 packets marked ECT(0) that arrived.";
+    IpExtInCEPkts => ip_ext_in_ce_pkts, "IPv4 packets that met congestion (CE).";
+    Ip6InNoECTPkts => ip6_in_no_ect_pkts, "IPv6 packets without ECN that arrived.";
+    Ip6InECT1Pkts => ip6_in_ect1_pkts, "IPv6 packets marked ECT(1) that arrived.";
+    Ip6InECT0Pkts => ip6_in_ect0_pkts, "IPv6 packets marked ECT(0) that arrived.";
+    Ip6InCEPkts => ip6_in_ce_pkts, "IPv6 packets that met congestion (CE).";
     IcmpInMsgs => icmp_in_msgs, "ICMP messages that arrived.";
     IcmpInErrors => icmp_in_errors, "ICMP messages dropped as malformed.";
     IcmpInCsumErrors => icmp_in_csum_errors, "ICMP messages with a bad checksum.";
@@ -173,6 +181,8 @@ counters! {
     TcpExtTCPDSACKOldSent => tcp_ext_dsack_old_sent, "D-SACKs sent for old data (RFC 2883).";
     TcpExtTCPDSACKOfoSent => tcp_ext_dsack_ofo_sent, "D-SACKs sent for out-of-order data (RFC 2883).";
     TcpExtTCPACKSkippedChallenge => tcp_ext_ack_skipped_challenge, "Challenge acknowledgments not sent because of the limit.";
+    TcpExtTCPMTUPFail => tcp_ext_mtup_fail, "Probes of the path MTU that were lost.";
+    TcpExtTCPMTUPSuccess => tcp_ext_mtup_success, "Probes of the path MTU that arrived.";
     TunstackDeviceErrors => device_errors, "Packets that the device refused.";
     TunstackLoopbackDrops => loopback_drops, "Packets to ourselves dropped for a full loopback queue.";
 }

@@ -197,6 +197,7 @@ mod tests {
     #[test]
     fn arithmetic_saturates_instead_of_wrapping() {
         assert_eq!(Instant::ZERO + Duration::MAX + Duration::from_secs(1), Instant::from_nanos(u64::MAX));
+        assert_eq!(size_of::<Option<Instant>>(), 8);
         assert_eq!(Instant::ZERO.since(Instant::from_nanos(5)), Duration::ZERO);
         assert_eq!(Duration::from_secs(1).backed_off(200), Duration::MAX);
         assert_eq!(Duration::from_millis(200).backed_off(3), Duration::from_millis(1600));

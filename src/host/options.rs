@@ -366,10 +366,13 @@ impl Host {
             });
         }
         let s = self.settings(id)?;
-        Ok(match (receive, s.rcv_buf_locked) {
-            (true, true) => Opt::RcvBuf(s.rcv_buf.saturating_mul(2)),
-            (true, false) => Opt::RcvBuf(s.rcv_buf),
-            (false, _) => Opt::SndBuf(s.snd_buf.saturating_mul(if s.snd_buf_locked { 2 } else { 1 })),
+        let tuned = self.connection(id).map(|conn| conn.buffer_sizes());
+        let (snd_buf, rcv_buf) = tuned.unwrap_or((s.snd_buf, s.rcv_buf));
+        let shown = |octets: u32, locked| octets.saturating_mul(if locked { 2 } else { 1 });
+        Ok(if receive {
+            Opt::RcvBuf(shown(rcv_buf, s.rcv_buf_locked))
+        } else {
+            Opt::SndBuf(shown(snd_buf, s.snd_buf_locked))
         })
     }
 

@@ -38,6 +38,13 @@ impl Network {
             env.counters.ip_ext_in_csum_errors += 1;
             return dropped(Drop::IpChecksum);
         }
+        let c = &mut *env.counters;
+        *match header.tos & 3 {
+            0 => &mut c.ip_ext_in_no_ect_pkts,
+            1 => &mut c.ip_ext_in_ect1_pkts,
+            2 => &mut c.ip_ext_in_ect0_pkts,
+            _ => &mut c.ip_ext_in_ce_pkts,
+        } += 1;
         let to = match self.check_addresses_v4(env, &header, from_wire) {
             Ok(to) => to,
             Err(reason) => {

@@ -45,6 +45,13 @@ impl Network {
                 return dropped(malformed.into());
             }
         };
+        let c = &mut *env.counters;
+        *match header.traffic_class & 3 {
+            0 => &mut c.ip6_in_no_ect_pkts,
+            1 => &mut c.ip6_in_ect1_pkts,
+            2 => &mut c.ip6_in_ect0_pkts,
+            _ => &mut c.ip6_in_ce_pkts,
+        } += 1;
         // RFC 8200 §5: IPv6 is off on a link that cannot carry it.
         if from_wire && self.link_mtu < MIN_V6_MTU {
             env.counters.ip6_in_discards += 1;

@@ -285,6 +285,7 @@ fn explain(reason: Reason, note: &mut Note) {
             | Why::KeepAlive
             | Why::Challenge
             | Why::LimitedTransmit
+            | Why::MtuProbe
             | Why::SynCookie => {
                 note.marks.push(why.text().to_owned());
                 (note.minor, note.again) = (None, false);

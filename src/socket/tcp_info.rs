@@ -27,9 +27,9 @@ fn micros(time: u64) -> u32 {
 /// The structure up to `tcpi_rcv_ooopack`; fields that the stack does not have are zero.
 pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     let small = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
-    let options = u8::from(info.timestamps) | u8::from(info.sack) << 1 | u8::from(info.window_scaling) << 2;
-    // TCPI_OPT_SYN_DATA.
-    let options = options | u8::from(info.syn_data) << 5;
+    // TCPI_OPT_TIMESTAMPS and its followers, bit by bit.
+    let flags = [info.timestamps, info.sack, info.window_scaling, info.ecn, info.ecn_seen, info.syn_data];
+    let options = flags.iter().rev().fold(0, |octet, flag| octet << 1 | u8::from(*flag));
     let scales = info.snd_wscale & 0xf | (info.rcv_wscale & 0xf) << 4;
     let mut octets = vec![
         state_number(info.state),
@@ -57,14 +57,14 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
         0,
         0,
         info.pmtu,
-        0,
+        info.rcv_ssthresh,
         micros(info.rtt),
         micros(info.rttvar),
         info.snd_ssthresh,
         info.snd_cwnd,
         info.advmss,
         0,
-        0,
+        micros(info.rcv_rtt),
         info.rcv_space,
         info.total_retrans,
     ];

@@ -182,6 +182,7 @@ words! {
         TailLossProbe = "tail loss probe",
         PartialAckRetransmit = "next hole (partial ack)",
         LimitedTransmit = "limited transmit",
+        MtuProbe = "path MTU probe",
         ZeroWindowProbe = "zero-window probe",
         KeepAlive = "keepalive probe",
         Challenge = "challenge ack",

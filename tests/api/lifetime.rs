@@ -154,6 +154,7 @@ fn settling_waits_until_the_peer_has_everything() {
     let (one, other) = pair();
     let (mut client, mut server) = connected(&one, &other);
     assert!(one.settle(Duration::ZERO), "nothing is on its way");
+    client.set_send_buffer_size(500_000).expect("a size");
     client.write_all(&[1; 400_000]).expect("write");
     drop(client);
     assert!(!one.settle(Duration::from_millis(20)), "nobody reads");

@@ -296,6 +296,6 @@ fn settings_are_taken() {
     std::thread::sleep(Duration::from_millis(100));
     let error = server.stop();
     let options = error.lines().skip_while(|line| !line.contains("SYN ACK")).nth(1).unwrap_or_default();
-    assert_eq!(options.trim(), "mss 1460, wscale 7", "{error}");
+    assert_eq!(options.trim(), "mss 1460, wscale 10", "{error}");
     assert!(error.contains("closed in good order, by the peer first"), "{error}");
 }

@@ -375,6 +375,18 @@ pub fn tcp(src: IpAddr, dst: IpAddr, segment: &Tcp) -> Vec<u8> {
     ip(src, dst, TCP, &tcp_payload(src, dst, segment))
 }
 
+/// Sets the ECN bits of a packet that has none.
+pub fn set_ecn(packet: &mut [u8], ecn: u8) {
+    if packet[0] >> 4 == 6 {
+        packet[1] |= ecn << 4;
+        return;
+    }
+    packet[1] |= ecn;
+    packet[10..12].fill(0);
+    let checksum = sum(&[&packet[..20]]);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// A whole UDP packet.
 pub fn udp(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
     ip(src.ip(), dst.ip(), UDP, &udp_payload(src, dst, payload))

@@ -18,8 +18,11 @@ pub struct Faults {
     pub jitter: Duration,
     /// Octets per second, and octets that may wait; `None`: no limit.
     pub rate: Option<(u64, u64)>,
-    /// A link on the way takes no more than this, and says so.
+    /// A link on the way takes no more than this, and says so, unless it is silent.
     pub path_mtu: Option<usize>,
+    pub silent: bool,
+    /// Chance that a packet whose sender takes part in ECN is marked.
+    pub mark: f64,
     /// Nothing passes from the first instant until the second.
     pub blackout: Option<(Instant, Instant)>,
 }
@@ -66,7 +69,7 @@ impl Wire {
         }
         if let Some(mtu) = self.faults.path_mtu.filter(|mtu| bytes.len() > *mtu) {
             self.dropped += 1;
-            if let Some(error) = too_big(bytes, mtu) {
+            if let Some(error) = too_big(bytes, mtu).filter(|_| !self.faults.silent) {
                 self.fly(now, from, error);
             }
             return;
@@ -74,6 +77,10 @@ impl Wire {
         let copies = 1 + u32::from(self.rng.chance(self.faults.duplicate));
         for _ in 0..copies {
             let mut copy = bytes.to_vec();
+            let capable = if bytes[0] >> 4 == 4 { bytes[1] & 3 } else { bytes[1] >> 4 & 3 };
+            if self.faults.mark > 0.0 && capable != 0 && self.rng.chance(self.faults.mark) {
+                packet::set_ecn(&mut copy, 3);
+            }
             if self.rng.chance(self.faults.corrupt) {
                 let bit = self.rng.below(copy.len() as u64 * 8) as usize;
                 copy[bit / 8] ^= 1 << (bit % 8);

@@ -34,7 +34,7 @@ fn connect_sends_a_syn_and_acks_the_answer() {
 #[test]
 fn a_syn_offers_what_linux_offers_in_its_order() {
     let mut x = Setup::new().closed();
-    let tcp = x.connect_and_see("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 7>");
+    let tcp = x.connect_and_see("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 10>");
     assert_eq!(tcp.window, 64240, "44 segments of 1460, as Linux starts with");
 }
 
@@ -206,9 +206,9 @@ fn a_syn_is_sent_again_with_doubling_gaps_for_three_minutes() {
 #[test]
 fn every_copy_of_a_syn_is_the_same_but_for_its_timestamp() {
     let mut x = Setup::new().closed();
-    let first = x.connect_and_see("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 7>");
+    let first = x.connect_and_see("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 10>");
     x.after(secs(1));
-    let second = x.stack("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 7>");
+    let second = x.stack("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 10>");
     assert_eq!((first.window, first.src_port, first.seq), (second.window, second.src_port, second.seq));
 }
 

@@ -3,12 +3,14 @@
 mod ack_corners;
 mod acks;
 mod blind_attacks;
+mod buffer_tuning;
 mod close;
 mod closed;
 #[path = "../common/mod.rs"]
 mod common;
 mod congestion;
 mod congestion_window;
+mod ecn;
 mod failure;
 mod fast_open_client;
 mod fast_open_server;
@@ -18,6 +20,7 @@ mod icmp_checks;
 mod icmp_errors;
 mod ip_fields;
 mod limited_transmit;
+mod mtu_probing;
 mod nagle;
 mod needless;
 mod options;

@@ -140,7 +140,7 @@ fn the_advertised_mss_is_the_mtu_without_headers() {
     ] {
         let setup = if v6 { Setup::new().v6() } else { Setup::new() }.mtu(mtu);
         let mut x = setup.closed();
-        x.connect_and_see(&format!("S 0:0(0) <mss {mss},sackOK,TS val * ecr 0,nop,wscale 7>"));
+        x.connect_and_see(&format!("S 0:0(0) <mss {mss},sackOK,TS val * ecr 0,nop,wscale 10>"));
         let mut x = setup.listening();
         x.peer("S 0:0(0) <mss 100>").stack(&format!("S. 0:0(0) ack 1 <mss {mss}>"));
     }

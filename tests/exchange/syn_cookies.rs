@@ -47,6 +47,20 @@ fn with_the_queue_full_a_cookie_completes_the_handshake() {
     x.skip(secs(1));
 }
 
+/// ECN is agreed on in the timestamp.
+#[test]
+fn a_cookie_remembers_ecn() {
+    for (syn, syn_ack, ecn) in [("SEW", "SE.", true), ("S", "S.", false)] {
+        let mut x = full(Setup::new());
+        x.peer(&format!("{syn} 0:0(0) <{MODERN}>")).stack(&format!("{syn_ack} 0:0(0) ack 1"));
+        x.peer(". 1:1(0) ack 1").accept();
+        assert_eq!(x.info().ecn, ecn);
+        x.write(b"data");
+        x.stack_ecn(if ecn { 2 } else { 0 }, "P. 1:5(4) ack 1");
+        x.skip(secs(1));
+    }
+}
+
 /// conformance: 4987-3.6-cookie-valid
 #[test]
 fn an_ack_without_a_valid_cookie_gets_a_reset() {
@@ -99,12 +113,12 @@ fn timestamps_bring_scale_and_sack_back() {
     let mut x = full(Setup::new());
     let syn_ack = x.peer(&format!("S 0:0(0) <{MODERN}>")).stack("S. 0:0(0) ack 1");
     let (cookie, echo) = timestamps(&syn_ack).expect("offered");
-    assert_eq!((scale(&syn_ack), echo), (Some(7), 1000));
+    assert_eq!((scale(&syn_ack), echo), (Some(10), 1000));
     x.quiet_for(ms(50));
     x.peer(". 1:1(0) ack 1 win 1000 <nop,nop,TS val 1050 ecr *>").accept();
     let info = x.info();
     assert!(info.sack && info.timestamps && info.window_scaling);
-    assert_eq!((info.snd_wscale, info.rcv_wscale, info.snd_wnd), (7, 7, 128_000));
+    assert_eq!((info.snd_wscale, info.rcv_wscale, info.snd_wnd), (7, 10, 128_000));
     assert_eq!(info.rtt, 0, "nobody knows when the SYN-ACK was sent");
     x.write(b"x");
     let (later, _) = timestamps(&x.stack("P. 1:2(1) ack 1 <nop,nop,TS val * ecr 1050>")).expect("in use");

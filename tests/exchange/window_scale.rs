@@ -172,6 +172,8 @@ fn the_largest_edge_ever_offered_is_honoured() {
     let next = 99 * 20 + 1;
     x.peer(&format!(". {}:{edge}(900) ack 1", edge - 900));
     x.stack(&format!(". 1:1(0) ack {next} <nop,nop,sack {}:{edge}>", edge - 900));
+    // Rounded, the edge may have moved a little.
+    let edge = edge.max(x.edge.expect("a window"));
     x.peer(&format!(". {}:{}(500) ack 1", edge - 300, edge + 200));
     // What lies inside was there already; what lies beyond is not taken.
     let ack = x.stack(&format!(". 1:1(0) ack {next}"));

@@ -8,6 +8,7 @@ mod harness;
 mod closing;
 mod link;
 mod many;
+mod marks_and_holes;
 mod opening;
 mod path;
 mod ping;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         opening::TESTS,
         link::TESTS,
         path::TESTS,
+        marks_and_holes::TESTS,
         wireshark::TESTS,
         wire::TESTS,
     ]

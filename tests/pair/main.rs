@@ -9,9 +9,31 @@ mod smoltcp_peer;
 mod station;
 
 use common::pair::Scenario;
+use common::wire::Faults;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tunstack::base::Duration;
+
+/// A link that swallows large packets without a word: with `tcp_mtu_probing` both ends find out, whatever else the wire does.
+///
+/// conformance: 4821-7.7-blackhole
+#[test]
+fn a_black_hole_is_found() {
+    for seed in 0..10 {
+        let mut scenario =
+            Scenario { mtu: 1500, simultaneous: false, hopeless: false, ..Scenario::from_seed(seed) };
+        let loss = if seed < 5 { 0.0 } else { 0.02 };
+        let (delay, path_mtu) = (Duration::from_millis(10), Some(1290 + 10 * seed as usize));
+        scenario.faults = Faults { loss, delay, path_mtu, silent: true, ..Faults::default() };
+        for end in [0, 1] {
+            scenario.configs[end].tcp_mtu_probing = 1 + seed as u32 % 2;
+            (scenario.plans[end].send, scenario.plans[end].expect) = (400_000, 400_000);
+            scenario.plans[end].pause = Duration::ZERO;
+        }
+        assert_eq!(scenario.run(), [Ok(()), Ok(())], "seed {seed}");
+    }
+}
 
 /// Runs many seeds; `SEED=n` runs that one, `SEEDS=n` as many (2,000 unless told otherwise).
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct AckContext {
     pub rate: Option<RateSample>,
     /// Round-trip time of the newest segment it delivers, if that was sent once.
     pub rtt: Option<Duration>,
+    /// It tells of a mark (RFC 3168).
+    pub ece: bool,
     /// SND.WND as this segment tells it.
     window: u32,
 }
@@ -46,6 +48,9 @@ impl Synchronized {
         }
         let reducing = self.snd.out.recovery.is_reducing();
         let lost = self.repair(common, env, &context);
+        if context.ece {
+            self.on_ecn_echo(common, env, &context);
+        }
         self.tell_controller(env, &context, lost, reducing);
         if context.acked > 0 || context.delivery.octets > 0 {
             self.restart_retransmit_timer(env, context.acked > 0);
@@ -63,6 +68,7 @@ impl Synchronized {
 
     /// Takes note of what arrived at the other end.
     fn take_ack(&mut self, env: &Env, seg: &Segment<'_>) -> AckContext {
+        let ece = self.is_ecn_echo(seg);
         let snd = &mut self.snd;
         let by_sack = snd.by_sack;
         let acked = seg.ack.since(snd.una).unwrap_or(0);
@@ -84,7 +90,7 @@ impl Synchronized {
         let rate = snd.out.rate.on_delivery(&delivery, env.now, snd.rtt.min());
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
-        AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, window }
+        AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, ece, window }
     }
 
     /// SND.UNA moves.
@@ -106,7 +112,10 @@ impl Synchronized {
             snd.rto.on_sample(&snd.rtt, env.config);
             snd.out.recovery.tail_loss.on_measured();
         }
-        let writable = self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+        self.forget_old_reduction();
+        self.check_mtu_probe(common, env);
+        self.relieve_writer(common, env);
+        let writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         if writable && !self.snd.was_writable {
             common.wakes |= Readiness::WRITABLE;
         }
@@ -165,12 +174,18 @@ impl Synchronized {
         if snd.out.board.lost() > 0 {
             return; // what is missing is on its way already
         }
+        // The third will tell of a loss.
+        if snd.out.recovery.dup_acks == 2 && self.is_lost_mtu_probe(common, env, 0) {
+            return;
+        }
+        let snd = &mut self.snd;
         let edges = (snd.una, snd.nxt);
         match snd.out.recovery.on_duplicate(env.now, edges, &mut snd.congestion, snd.mss) {
             OnDuplicate::Nothing => {}
             OnDuplicate::FastRetransmit => {
                 snd.head_due = Some(Why::FastRetransmit);
                 snd.note_loss();
+                self.ecn.on_window_reduced(snd.nxt);
                 env.counters.tcp_ext_fast_retrans += 1;
                 env.counters.tcp_ext_reno_recovery += 1;
                 tell_congestion(common, env, snd, "third duplicate ack");
@@ -193,7 +208,7 @@ impl Synchronized {
             lost,
             in_flight: snd.out.board.pipe(),
             rtt: context.rtt,
-            window_in_use,
+            window_in_use: window_in_use && !context.ece,
             in_recovery: was_reducing || snd.out.recovery.is_reducing(),
             new_round: context.acked > 0 && snd.usage.new_round(snd.una, snd.nxt),
             rate: context.rate,

@@ -29,6 +29,10 @@ pub(super) struct Common {
     pub origin: Origin,
     /// Largest IP packet to the destination.
     pub path_mtu: u32,
+    /// Octets that the send buffer may hold at the moment.
+    pub snd_buf: u32,
+    /// Octets that the receive buffer may hold at the moment.
+    pub rcv_buf: u32,
     /// Largest IP packet that we can receive from there.
     receive_mtu: u32,
     /// The user has closed.
@@ -98,6 +102,8 @@ impl Common {
     pub fn new(flow: Flow, isn: Isn, origin: Origin, settings: Arc<Settings>, mtus: Mtus) -> Common {
         Common {
             flow,
+            snd_buf: settings.snd_buf,
+            rcv_buf: settings.rcv_buf,
             settings,
             isn,
             origin,
@@ -141,7 +147,7 @@ impl Common {
     /// Octets that may wait to be read.
     pub fn receive_capacity(&self) -> u32 {
         let clamp = if self.settings.window_clamp == 0 { u32::MAX } else { self.settings.window_clamp };
-        self.settings.rcv_buf.min(clamp).min((1 << 30) - 1)
+        self.rcv_buf.min(clamp).min((1 << 30) - 1)
     }
 
     /// May another answer to an invalid segment be sent, as far as this connection is concerned (RFC 5961 §7)?

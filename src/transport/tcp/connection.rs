@@ -475,6 +475,11 @@ impl Connection {
         self.common.origin == Origin::Passive
     }
 
+    /// Octets that the send and the receive buffer may hold at the moment.
+    pub fn buffer_sizes(&self) -> (u32, u32) {
+        (self.common.snd_buf, self.common.rcv_buf)
+    }
+
     /// Largest IP packet to the destination, as known here.
     pub fn path_mtu(&self) -> u32 {
         self.common.path_mtu

@@ -2,6 +2,7 @@
 
 use super::common::{Common, Origin};
 use super::connection::{Isn, Outgoing};
+use super::ecn::Agreed;
 use super::recv_window::{MAX_SCALE, scale_for};
 use super::synchronized::{Agreement, Early};
 use super::timestamps::{self, Timestamps};
@@ -138,6 +139,7 @@ pub(super) fn agree(common: &Common, env: &Env, syn: &Segment<'_>) -> Agreement 
         scale: scale.map(|peer| (peer.min(MAX_SCALE), own_scale(common, config))),
         sack: options.sack_permitted && config.tcp_sack,
         timestamps: timestamps.map(|ts| Timestamps { recent: ts.value, recent_at: env.now }),
+        ecn: Agreed::on_syn(common.origin, config, syn.flags),
     }
 }
 
@@ -153,7 +155,7 @@ pub(super) fn send_early(
     if early.shut_write {
         return Err(Errno::EPIPE);
     }
-    let room = (common.settings.snd_buf as usize).saturating_sub(early.buffer.len());
+    let room = (common.snd_buf as usize).saturating_sub(early.buffer.len());
     if room == 0 && !data.is_empty() {
         return Err(Errno::EAGAIN);
     }

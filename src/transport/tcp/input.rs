@@ -55,6 +55,9 @@ impl Synchronized {
         if let (Some(ts), Some(option)) = (&mut self.rcv.timestamps, seg.options.timestamps) {
             ts.on_segment(option.value, seg.seq, self.rcv.last_ack_sent, env.now);
         }
+        if !seg.payload.is_empty() {
+            self.on_marked_text(common, seg, meta);
+        }
         match self.on_ack(common, env, seg) {
             Next::Stay => {}
             next @ (Next::TimeWait | Next::Closed(_) | Next::Aborted(_)) => return Outcome::taken(next),
@@ -220,6 +223,7 @@ impl Synchronized {
             return;
         }
         let part = &seg.payload[(from - start) as usize..(to - start) as usize];
+        self.measure_round_trip(common, env, seg);
         if from > next {
             self.keep_ahead(common, env, from as u64, part);
             return;
@@ -238,6 +242,8 @@ impl Synchronized {
             self.rcv.demand_ack(None, duplicate);
         }
         let rto = self.snd.rto.interval;
+        self.measure_window(env.now);
+        self.widen_window(common, part.len() as u32);
         self.rcv.ack.on_data(env.now, gained as u32, segment, env.config, rto);
         if seg.flags.contains(Flags::PSH) {
             self.rcv.ack.on_push();
@@ -265,6 +271,7 @@ impl Synchronized {
         if !ahead.contains(range) {
             env.counters.tcp_ext_ofo_queue += 1;
             self.rcv.buffer.store(env.pool, offset, part);
+            self.widen_window(common, part.len() as u32);
         }
         self.rcv.demand_ack(Some(offset), duplicate);
         let Some(sack) = &mut self.rcv.sack else { return };

@@ -8,6 +8,7 @@ use super::congestion::{Controller, initial_window};
 use super::connection::{Limits, Outgoing};
 use super::delayed_ack::Due;
 use super::frto::Frto;
+use super::mtu_probing::Wish;
 use super::recovery::Mode;
 use super::sack::Demand;
 use super::sender::Blocked;
@@ -240,6 +241,19 @@ impl Synchronized {
             return None;
         }
         self.restart_after_idle(env);
+        match self.wish_of_mtu_search(common, env) {
+            Wish::Probe(plan) if self.may_leave(env) => return Some(plan),
+            Wish::Probe(_) => {
+                self.forget_mtu_probe();
+                self.snd.blocked = Blocked::Pace;
+                return None;
+            }
+            Wish::Wait => {
+                self.snd.blocked = Blocked::Cwnd;
+                return None;
+            }
+            Wish::None => {}
+        }
         let len = match self.new_data_len(common, env, limits, mss) {
             Ok(len) => len,
             Err(blocked) => {
@@ -281,12 +295,16 @@ impl Synchronized {
         if unsent == 0 {
             return if window > 0 { Ok(0) } else { Err(Blocked::Window) };
         }
+        if self.ecn.paused {
+            return Err(Blocked::Mark);
+        }
         // The run of data that may share segments.
         let offset = snd.offset(snd.nxt);
         let run = snd.buffer.boundary_after(offset).map_or(unsent, |at| unsent.min((at - offset) as u32));
         let allowed = run.min(window).min(snd.cwnd_room());
         if allowed >= mss {
-            let most = snd.burst(common, limits, mss);
+            // CWR belongs to one segment: none other goes with it.
+            let most = if self.ecn.is_cwr_due() { mss } else { snd.burst(common, limits, mss) };
             let mut len = allowed.min(most) / mss * mss;
             if len < most && allowed < run && snd.is_worth_waiting(env, allowed) {
                 return Err(if window < snd.cwnd_room() { Blocked::Window } else { Blocked::Cwnd });
@@ -342,6 +360,8 @@ impl Synchronized {
         let mut flags = Flags::ACK;
         flags.set(Flags::PSH, plan.push && plan.len > 0);
         flags.set(Flags::FIN, plan.fin);
+        let (ecn, ecn_flags) = self.mark(&plan);
+        flags |= ecn_flags;
         let urgent = self.urgent_field(plan.seq);
         flags.set(Flags::URG, urgent.is_some());
         let timestamps = self
@@ -368,7 +388,7 @@ impl Synchronized {
             segment_size: if plan.len > plan.mss { plan.mss as u16 } else { 0 },
             why: plan.why,
             ttl: common.settings.ttl,
-            tos: common.settings.tos,
+            tos: common.settings.tos | ecn,
             dont_fragment: common.settings.discover_mtu,
             before: None,
         }
@@ -398,8 +418,7 @@ impl Synchronized {
                 self.snd.push_once = false;
                 self.timers.hold = None;
             }
-            self.snd.was_writable =
-                self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+            self.snd.was_writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         } else {
             snd.rtt.on_retransmit();
         }

@@ -37,7 +37,9 @@ impl Synchronized {
     /// `common.path_mtu` changed. With `resend`, what is in flight was too large: it goes again at once in smaller segments, and the
     /// congestion window keeps its number of segments (RFC 5681 §3.1, RFC 8201 §5.4: no sign of congestion).
     pub fn on_path_mtu(&mut self, common: &mut Common, env: &mut Env, resend: bool) {
-        let mss = effective_mss(common, self.snd.peer_mss, self.rcv.timestamps.is_some());
+        self.bound_mtu_search(common, env);
+        let limit = self.packet_limit(common);
+        let mss = effective_mss(common, limit, self.snd.peer_mss, self.rcv.timestamps.is_some());
         let smaller = mss < self.snd.mss;
         if mss == self.snd.mss {
             return;

@@ -2,7 +2,8 @@
 
 use super::delayed_ack::DelayedAck;
 use super::recv_buffer::RecvBuffer;
-use super::recv_window::RecvWindow;
+use super::recv_tuning::RecvTuning;
+use super::recv_window::{RecvWindow, Room};
 use super::sack::{Demand, SackReport};
 use super::timestamps::Timestamps;
 use super::urgent::Urgent;
@@ -21,6 +22,9 @@ pub(super) struct Receiver {
     /// The FIN was reached: there will be no more.
     pub eof: bool,
     pub window: RecvWindow,
+    /// The window is never advertised larger (`rcv_ssthresh`).
+    pub ssthresh: u32,
+    pub tuning: Option<Box<RecvTuning>>,
     /// The MSS that we announced.
     pub mss: u16,
     /// Last.ACK.sent (RFC 7323 §4.3).
@@ -57,14 +61,20 @@ impl Receiver {
         next + i64::from(seq.0.wrapping_sub(self.seq(next).0) as i32)
     }
 
+    /// The MSS that we announced, less the options of every segment: what a full segment brings.
+    pub fn payload_mss(&self) -> u32 {
+        u32::from(self.mss).saturating_sub(if self.timestamps.is_some() { 12 } else { 0 }).max(1)
+    }
+
     /// Octets free beyond RCV.NXT in a buffer of `capacity`.
     pub fn free(&self, capacity: u32) -> u32 {
         capacity.saturating_sub(self.buffer.unread() as u32)
     }
 
-    /// How far the edge must move to be moved at all (RFC 9293 §3.8.6.2.2).
-    pub fn step(&self, capacity: u32) -> u32 {
-        u32::from(self.mss).min(capacity / 2)
+    /// What a buffer of `capacity` allows to be advertised; the step is RFC 9293 §3.8.6.2.2's.
+    pub fn room(&self, capacity: u32) -> Room {
+        let free = self.free(capacity);
+        Room { free, offer: free.min(self.ssthresh), step: u32::from(self.mss).min(capacity / 2) }
     }
 
     /// A segment demands an acknowledgment of its own.

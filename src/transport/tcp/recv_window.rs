@@ -8,6 +8,17 @@ use crate::wire::seq::SeqNumber;
 /// Largest shift (RFC 7323 §2.3).
 pub(super) const MAX_SCALE: u8 = 14;
 
+/// What a buffer allows to be advertised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Octets free beyond RCV.NXT.
+    pub free: u32,
+    /// Octets that a window may have.
+    pub offer: u32,
+    /// How far the edge must move to be moved at all.
+    pub step: u32,
+}
+
 /// Edges and scale of the receive window.
 #[derive(Clone, Debug)]
 pub(super) struct RecvWindow {
@@ -36,26 +47,32 @@ impl RecvWindow {
         self.edge
     }
 
-    /// The window to advertise, `free` octets being free beyond `rcv_nxt`. Silly-window avoidance: the edge moves on only by
-    /// `step` octets or more (RFC 9293 §3.8.6.2.2, MUST-39).
-    pub fn candidate(&self, rcv_nxt: SeqNumber, free: u32, step: u32) -> u32 {
+    /// The window to advertise. Silly-window avoidance: the edge moves on only by a step or more (RFC 9293 §3.8.6.2.2, MUST-39), apart
+    /// from rounding. As on Linux, that is upwards where there is room, so that the edge does not move left, and where a small buffer
+    /// would be scaled away.
+    pub fn candidate(&self, rcv_nxt: SeqNumber, room: Room) -> u32 {
         let now = self.octets(rcv_nxt);
-        let window = if free >= now.saturating_add(step.max(1)) { free } else { now };
-        (window >> self.scale).min(65_535) << self.scale
+        let least = now.saturating_add(room.step.max(1));
+        let grows = room.offer >= least;
+        let target = if grows { room.offer } else { now };
+        let down = target >> self.scale << self.scale;
+        let up = target.next_multiple_of(1 << self.scale);
+        let window = if up <= room.free || grows && down < least { up } else { down };
+        window.min(65_535 << self.scale)
     }
 
     /// Advertises: returns the window field.
-    pub fn advertise(&mut self, rcv_nxt: SeqNumber, free: u32, step: u32) -> u16 {
-        let window = self.candidate(rcv_nxt, free, step);
+    pub fn advertise(&mut self, rcv_nxt: SeqNumber, room: Room) -> u16 {
+        let window = self.candidate(rcv_nxt, room);
         self.advertised = rcv_nxt.add(window);
         self.edge = self.edge.max(self.advertised);
         (window >> self.scale) as u16
     }
 
     /// Is a segment for the window's sake worth it? As Linux: when it at least doubles what the peer still may send.
-    pub fn wants_update(&self, rcv_nxt: SeqNumber, free: u32, step: u32) -> bool {
+    pub fn wants_update(&self, rcv_nxt: SeqNumber, room: Room) -> bool {
         let left = self.advertised.since(rcv_nxt).unwrap_or(0);
-        let window = self.candidate(rcv_nxt, free, step);
+        let window = self.candidate(rcv_nxt, room);
         window > left && window >= left.saturating_mul(2)
     }
 
@@ -76,6 +93,10 @@ mod tests {
 
     const NXT: SeqNumber = SeqNumber(0xffff_ff00);
 
+    fn room(free: u32, step: u32) -> Room {
+        Room { free, offer: free, step }
+    }
+
     #[test]
     fn scale_is_the_least_that_fits() {
         assert_eq!(scale_for(65_535), 0);
@@ -89,25 +110,42 @@ mod tests {
     fn the_accepted_edge_never_moves_left() {
         let mut window = RecvWindow::new(NXT, 1000, 7);
         let edge = window.edge();
-        assert_eq!(window.advertise(NXT.add(100), 0, 1000), 7, "rounded down to 896");
+        assert_eq!(window.advertise(NXT.add(100), room(0, 1000)), 7, "rounded down to 896");
         assert_eq!(window.edge(), edge);
         assert_eq!(window.octets(NXT.add(100)), 900);
+    }
+
+    #[test]
+    fn a_scaled_edge_stays_where_it_is_while_there_is_room() {
+        let mut window = RecvWindow::new(NXT, 64_240, 10);
+        let room = Room { free: 131_072, offer: 64_240, step: 1460 };
+        assert_eq!(window.advertise(NXT, room), 63, "64512 and not 63488");
+        let edge = window.edge();
+        window.advertise(NXT.add(100), room);
+        assert!(!edge.after(NXT.add(100).add(window.candidate(NXT.add(100), room))));
+    }
+
+    #[test]
+    fn a_buffer_smaller_than_a_unit_of_the_scale_still_opens() {
+        let mut window = RecvWindow::new(NXT, 0, 10);
+        assert_eq!(window.advertise(NXT, Room { free: 1000, offer: 1000, step: 500 }), 1);
+        assert_eq!(window.advertise(NXT.add(1024), Room { free: 0, offer: 0, step: 500 }), 0);
     }
 
     /// conformance: 9293-MUST-39
     #[test]
     fn the_edge_moves_on_by_whole_steps_only() {
         let mut window = RecvWindow::new(NXT, 0, 0);
-        assert_eq!(window.advertise(NXT, 999, 1000), 0);
-        assert!(!window.wants_update(NXT, 999, 1000));
-        assert!(window.wants_update(NXT, 1000, 1000));
-        assert_eq!(window.advertise(NXT, 1000, 1000), 1000);
+        assert_eq!(window.advertise(NXT, room(999, 1000)), 0);
+        assert!(!window.wants_update(NXT, room(999, 1000)));
+        assert!(window.wants_update(NXT, room(1000, 1000)));
+        assert_eq!(window.advertise(NXT, room(1000, 1000)), 1000);
     }
 
     /// conformance: 7323-2.3-out
     #[test]
     fn the_field_is_the_window_shifted() {
         let mut window = RecvWindow::new(NXT, 0, 7);
-        assert_eq!(window.advertise(NXT, 1 << 20, 1460), 8192);
+        assert_eq!(window.advertise(NXT, room(1 << 20, 1460)), 8192);
     }
 }

@@ -38,6 +38,7 @@ impl Synchronized {
         let flight = snd.flight();
         snd.congestion.on_timeout(env.now, flight, first);
         snd.out.recovery.on_timeout(snd.una, snd.nxt);
+        self.ecn.on_window_reduced(snd.nxt);
         // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).
         if snd.out.board.is_sacked(snd.offset(snd.una)) {
             snd.out.board.forget_sacks();
@@ -49,6 +50,8 @@ impl Synchronized {
         snd.out.board.lose_all(recent.map(oldest));
         tell_congestion(common, env, &self.snd, "retransmission timeout");
         self.back_off(common, env, Timer::Retransmit);
+        let expiries = u32::from(self.snd.rto.expiries);
+        self.suspect_black_hole(common, env, expiries);
         Next::Stay
     }
 

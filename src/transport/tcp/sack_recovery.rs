@@ -20,7 +20,7 @@ use crate::transport::Env;
 
 impl Synchronized {
     /// Everything but what is taken back. Octets newly found lost.
-    pub fn repair_by_sack(&mut self, common: &Common, env: &mut Env, context: &AckContext) -> u32 {
+    pub fn repair_by_sack(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) -> u32 {
         let snd = &mut self.snd;
         let out = &mut *snd.out;
         if context.dsack.is_some() {
@@ -57,8 +57,8 @@ impl Synchronized {
     }
 
     /// Losses are a sign of congestion, once in a round trip. `delivered` octets came with the same acknowledgment.
-    fn on_losses(&mut self, common: &Common, env: &mut Env, found: Found, delivered: u32) {
-        if found.lost == 0 {
+    fn on_losses(&mut self, common: &mut Common, env: &mut Env, found: Found, delivered: u32) {
+        if found.lost == 0 || self.is_lost_mtu_probe(common, env, found.lost) {
             return;
         }
         let recovery = &self.snd.out.recovery;
@@ -93,6 +93,7 @@ impl Synchronized {
         recovery.began = env.now;
         recovery.tail_loss.end();
         recovery.prr = Prr::begin(recover_fs);
+        self.ecn.on_window_reduced(snd.nxt);
     }
 
     /// PRR sets the window after each acknowledgment while it sinks.
@@ -180,6 +181,7 @@ impl Synchronized {
             env.counters.tcp_ext_spurious_rtos += 1;
         }
         snd.congestion.undo();
+        self.ecn.withdraw();
         snd.out.board.find_again();
         snd.reordering.seen = true;
         snd.head_due = None;

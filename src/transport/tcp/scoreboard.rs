@@ -326,6 +326,17 @@ impl Scoreboard {
         self.lost - before
     }
 
+    /// What of `range` is in flight is lost.
+    pub fn lose_within(&mut self, range: Range<u64>) {
+        self.split(range.start);
+        self.split(range.end);
+        let runs = self.runs.range(range).filter(|(_, run)| run.fate == Fate::Flying);
+        let starts: Vec<u64> = runs.map(|(start, _)| *start).collect();
+        for start in starts {
+            self.lose(start);
+        }
+    }
+
     /// Nothing was lost after all: it is in flight as it was.
     pub fn find_again(&mut self) {
         for start in core::mem::take(&mut self.lost_runs) {

@@ -32,6 +32,8 @@ pub(super) enum Blocked {
     Nagle,
     /// By `TCP_CORK` or `MSG_MORE`.
     Cork,
+    /// By a mark on the last segment of the smallest window (RFC 3168).
+    Mark,
 }
 
 /// SND.

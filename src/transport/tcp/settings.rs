@@ -30,9 +30,9 @@ pub struct Settings {
     pub linger2: Duration,
     /// `TCP_MAXSEG`: bounds the MSS sent and used; 0: none.
     pub max_seg: u16,
-    /// Octets the send buffer may hold.
+    /// Octets the send buffer may hold, at first unless `snd_buf_locked`.
     pub snd_buf: u32,
-    /// Octets the receive buffer may hold.
+    /// Octets the receive buffer may hold, at first unless `rcv_buf_locked`.
     pub rcv_buf: u32,
     /// `SO_RCVLOWAT`.
     pub rcv_lowat: u32,
@@ -104,6 +104,9 @@ pub struct TcpInfo {
     pub syn_data: bool,
     /// Why text did not go with our SYN: 0 it did or was not to, 1 no cookie, 2 not acknowledged, 3 the SYN was lost.
     pub fast_open_client_fail: u8,
+    pub ecn: bool,
+    /// The peer has sent what routers may mark.
+    pub ecn_seen: bool,
     pub snd_wscale: u8,
     pub rcv_wscale: u8,
     /// Microseconds.
@@ -133,7 +136,12 @@ pub struct TcpInfo {
     /// Segments.
     pub snd_cwnd: u32,
     pub advmss: u32,
+    /// Octets that the user took in the busiest round trip.
     pub rcv_space: u32,
+    /// Octets that the window is never advertised above.
+    pub rcv_ssthresh: u32,
+    /// Microseconds, as the receiver measures it.
+    pub rcv_rtt: u64,
     pub total_retrans: u32,
     pub bytes_acked: u64,
     pub bytes_received: u64,

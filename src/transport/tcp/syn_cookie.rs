@@ -3,11 +3,12 @@
 //! the low bits of TSval, all as Linux does.
 //!
 //! ISS = F(ends) + IRS + 2²⁴·minute + (F(ends, minute, IRS) + 2²²·index mod 2²⁴), with two secrets. It binds the four-tuple, the
-//! peer's ISN and the time; eight of the 2³² numbers are good at a time. What is left out: without timestamps there is neither scaling nor SACK, the SYN-ACK is
+//! peer's ISN and the time; eight of the 2³² numbers are good at a time. What is left out: without timestamps there is neither scaling, SACK nor ECN, the SYN-ACK is
 //! never sent again, and text on the SYN is not kept.
 
 use super::common::{Common, Origin};
 use super::connection::{Connection, Isn, Mtus};
+use super::ecn::{Agreed, SETUP};
 use super::handshake;
 use super::isn::tuple;
 use super::settings::Settings;
@@ -37,6 +38,7 @@ const INDEX_SHIFT: u32 = 22;
 const OPTION_BITS: u32 = 6;
 const NO_SCALE: u32 = 0xf;
 const SACK: u32 = 1 << 4;
+const ECN: u32 = 1 << 5;
 
 /// Makes cookies and knows its own again.
 #[derive(Debug)]
@@ -65,15 +67,17 @@ impl SynCookies {
         let stamped = agreement.timestamps.as_ref();
         let scale = agreement.scale.filter(|_| stamped.is_some());
         let sack = agreement.sack && stamped.is_some();
+        let ecn = if stamped.is_some() { agreement.ecn } else { Agreed::No };
         let timestamps = stamped.map(|ts| Timestamps {
-            value: mark(env.now, scale.map(|(peer, _)| peer), sack).wrapping_add(isn.ts_offset),
+            value: mark(env.now, scale.map(|(peer, _)| peer), sack, ecn == Agreed::Yes)
+                .wrapping_add(isn.ts_offset),
             echo: ts.recent,
         });
         Some(Reply {
             flow,
             seq: self.iss(minute(env.now), &flow, syn.seq, index),
             ack: syn.seq.add(1),
-            flags: Flags::SYN | Flags::ACK,
+            flags: Flags::SYN | Flags::ACK | ecn.flags(),
             window: common.initial_window() as u16,
             options: Options {
                 mss: Some(common.own_mss()),
@@ -113,7 +117,7 @@ impl SynCookies {
             dst_port: ack.dst_port,
             seq: irs,
             ack: SeqNumber::default(),
-            flags: Flags::SYN,
+            flags: Flags::SYN | if told.is_some_and(|told| told & ECN != 0) { SETUP } else { Flags::empty() },
             window: ack.window,
             urgent: 0,
             options,
@@ -193,9 +197,10 @@ fn index_of(table: &[u16; 4], mss: u16) -> Option<u32> {
 }
 
 /// The clock of this moment or shortly before, with options in its low bits. Never ahead, so that the clock does not go back later.
-fn mark(now: Instant, scale: Option<u8>, sack: bool) -> u32 {
+fn mark(now: Instant, scale: Option<u8>, sack: bool, ecn: bool) -> u32 {
     let unmarked = timestamps::clock(now, &Isn { iss: SeqNumber(0), ts_offset: 0 });
-    let told = scale.map_or(NO_SCALE, u32::from) | if sack { SACK } else { 0 };
+    let flags = if sack { SACK } else { 0 } | if ecn { ECN } else { 0 };
+    let told = scale.map_or(NO_SCALE, u32::from) | flags;
     let marked = unmarked >> OPTION_BITS << OPTION_BITS | told;
     if timestamps::before(unmarked, marked) { marked.wrapping_sub(1 << OPTION_BITS) } else { marked }
 }
@@ -250,11 +255,11 @@ mod tests {
         for millis in (0..200).chain([1 << 32, (1 << 32) + 5]) {
             let now = Instant::from_nanos((millis + 1000) * 1_000_000);
             for (scale, sack) in [(None, false), (Some(0), true), (Some(14), true), (Some(7), false)] {
-                let marked = mark(now, scale, sack);
+                let marked = mark(now, scale, sack, !sack);
                 let clock = now.as_millis() as u32;
                 assert!(clock.wrapping_sub(marked) < 64, "{marked} at {clock}");
                 assert_eq!(marked & NO_SCALE, scale.map_or(15, u32::from));
-                assert_eq!(marked & SACK != 0, sack);
+                assert_eq!((marked & SACK != 0, marked & ECN != 0), (sack, !sack));
             }
         }
     }

@@ -97,8 +97,10 @@ impl SynReceived {
         iss_acked: bool,
     ) -> Outcome {
         if common.origin == Origin::Active && iss_acked {
+            self.agreement.ecn.on_crossing_syn_ack(seg.flags);
             return self.complete(common, env, seg);
         }
+        self.agreement.ecn.on_same_syn(seg.flags);
         if common.may_challenge(env) {
             self.timer.due = true;
             common.output_due = true;
@@ -196,7 +198,8 @@ impl SynReceived {
             ..Options::default()
         };
         let why = if again { Why::Retransmit } else { Why::SynAck };
-        let syn_ack = handshake::bare(common, common.isn.iss, ack, Flags::SYN | Flags::ACK, options, why);
+        let flags = Flags::SYN | Flags::ACK | self.agreement.ecn.flags();
+        let syn_ack = handshake::bare(common, common.isn.iss, ack, flags, options, why);
         Some(Outgoing { before, ..syn_ack })
     }
 

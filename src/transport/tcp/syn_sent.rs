@@ -2,6 +2,7 @@
 
 use super::common::{Common, Next, Outcome};
 use super::connection::{Outgoing, SegmentMeta, Verdict};
+use super::ecn::Asked;
 use super::fast_open::client::Attempt;
 use super::handshake::{self, SynTimer};
 use super::syn_received::SynReceived;
@@ -18,12 +19,13 @@ pub(super) struct SynSent {
     pub early: Option<Box<Early>>,
     /// Fast Open, when it is tried.
     pub attempt: Option<Box<Attempt>>,
+    ecn: Asked,
 }
 
 impl SynSent {
     /// The SYN is due.
     pub fn new() -> SynSent {
-        SynSent { timer: SynTimer::start(), early: None, attempt: None }
+        SynSent { timer: SynTimer::start(), early: None, attempt: None, ecn: Asked::No }
     }
 
     /// A segment arrived.
@@ -67,7 +69,8 @@ impl SynSent {
         seg: &Segment<'_>,
         meta: SegmentMeta,
     ) -> Outcome {
-        let agreement = handshake::agree(common, env, seg);
+        let mut agreement = handshake::agree(common, env, seg);
+        agreement.ecn = self.ecn.on_syn_ack(seg.flags);
         let fast_open = self.end_attempt(common, env, seg);
         let rtt = self.timer.round_trip(common, env.now, seg, agreement.timestamps.is_some());
         common.moved(
@@ -117,7 +120,8 @@ impl SynSent {
 
     /// Both ends sent a SYN (RFC 9293 §3.5, MUST-10). Text on it is left for retransmission.
     fn on_crossing_syn(&mut self, common: &mut Common, env: &mut Env, seg: &Segment<'_>) -> Outcome {
-        let agreement = handshake::agree(common, env, seg);
+        let mut agreement = handshake::agree(common, env, seg);
+        agreement.ecn = self.ecn.on_crossing_syn(seg.flags);
         common.output_due = true;
         Outcome::taken(Next::SynReceived(SynReceived::new(seg, agreement, self.early.take())))
     }
@@ -131,6 +135,7 @@ impl SynSent {
         let before = env.trace.is_on().then(|| self.view(common, env.config.tcp_initial_rto_ms));
         let again = self.timer.retransmits > 0;
         self.timer.on_sent(env.now, env.config);
+        self.ecn = self.ecn.on_syn(env.config, again);
         if again {
             env.counters.tcp_retrans_segs += 1;
         } else {
@@ -140,7 +145,7 @@ impl SynSent {
         let mut options = handshake::offer(common, env);
         // RFC 7413 §4.2.2: a SYN that goes again is an ordinary one.
         let len = if again { 0 } else { self.attempt_options(common, &mut options) };
-        let syn = handshake::bare(common, common.isn.iss, None, Flags::SYN, options, why);
+        let syn = handshake::bare(common, common.isn.iss, None, Flags::SYN | self.ecn.flags(), options, why);
         Some(Outgoing { before, payload: self.text(len), ..syn })
     }
 

@@ -3,7 +3,9 @@
 use super::common::Common;
 use super::congestion::{Congestion, Controller, initial_window};
 use super::delayed_ack::DelayedAck;
+use super::ecn::{Agreed, Ecn};
 use super::fast_open::FastOpenState;
+use super::mtu_probing::MtuSearch;
 use super::receiver::Receiver;
 use super::recv_buffer::RecvBuffer;
 use super::recv_window::RecvWindow;
@@ -63,6 +65,7 @@ pub(super) struct Agreement {
     pub scale: Option<(u8, u8)>,
     pub sack: bool,
     pub timestamps: Option<Timestamps>,
+    pub ecn: Agreed,
 }
 
 /// What was called for before the handshake was complete.
@@ -96,6 +99,9 @@ pub(super) struct Synchronized {
     pub phase: Phase,
     pub snd: Sender,
     pub rcv: Receiver,
+    pub ecn: Ecn,
+    /// The path MTU is searched by probes.
+    pub mtu_search: Option<Box<MtuSearch>>,
     pub timers: Timers,
     pub stats: Stats,
     pub fast_open: Option<Box<FastOpenState>>,
@@ -106,7 +112,14 @@ impl Synchronized {
         let Start { irs, rcv_wnd, snd_wnd, wl1, agreement, rtt: sample, syn_losses, early } = start;
         let least = env.config.tcp_min_snd_mss.min(65_535) as u16;
         let peer_mss = agreement.mss.unwrap_or(common.default_mss()).max(least);
-        let mss = effective_mss(common, peer_mss, agreement.timestamps.is_some());
+        let option_octets = if agreement.timestamps.is_some() { 12 } else { 0 };
+        let largest = common.path_mtu.min(u32::from(peer_mss) + common.header_octets());
+        let overhead = common.header_octets() + option_octets;
+        let mtu_search = (env.config.tcp_mtu_probing == 2)
+            .then(|| Box::new(MtuSearch::new(env.config, env.now, overhead, largest)));
+        let limit =
+            mtu_search.as_ref().map_or(common.path_mtu, |search| search.packet_limit(common.path_mtu));
+        let mss = effective_mss(common, limit, peer_mss, agreement.timestamps.is_some());
         let (mut rtt, mut rto) = (Rtt::default(), Rto::new(env.config, syn_losses > 0));
         if let Some(sample) = sample {
             rtt.sample(sample, env.now);
@@ -135,6 +148,8 @@ impl Synchronized {
             fin: None,
             eof: false,
             window: RecvWindow::new(irs.add(1), rcv_wnd, own_scale),
+            ssthresh: rcv_wnd,
+            tuning: None,
             mss: common.own_mss(),
             last_ack_sent: irs.add(1),
             ack: DelayedAck::new(common.own_mss(), common.receive_capacity()),
@@ -144,15 +159,10 @@ impl Synchronized {
             sack: None,
             urgent: None,
         };
-        let timers = Timers::new(env.now);
-        let mut sync = Synchronized {
-            phase: Phase::Established,
-            snd,
-            rcv,
-            timers,
-            stats: Stats::default(),
-            fast_open: None,
-        };
+        let ecn = Ecn::new(agreement.ecn, common.isn.iss);
+        let (phase, timers, stats) = (Phase::Established, Timers::new(env.now), Stats::default());
+        let mut sync = Synchronized { phase, snd, rcv, ecn, mtu_search, timers, stats, fast_open: None };
+        sync.expand_snd_buf(common, env);
         if common.settings.quick_ack {
             sync.rcv.ack.set_quick(true);
         }
@@ -180,8 +190,10 @@ impl Synchronized {
     pub fn memory_octets(&self) -> usize {
         let sack = self.rcv.sack.as_ref().map_or(0, |sack| size_of_val(&**sack) + 48 * sack.due.capacity());
         let sacked = self.snd.out.memory_octets();
+        let tuning = self.rcv.tuning.as_ref().map_or(0, |tuning| size_of_val(&**tuning));
+        let search = self.mtu_search.as_ref().map_or(0, |search| size_of_val(&**search));
         let buffers = self.snd.buffer.memory_octets() + self.rcv.buffer.memory_octets();
-        size_of::<Synchronized>() + sack + sacked + buffers
+        size_of::<Synchronized>() + sack + sacked + tuning + search + buffers
     }
 
     /// The key variables at this moment.
@@ -203,9 +215,10 @@ impl Synchronized {
     }
 }
 
-/// Eff.snd.MSS (RFC 9293 §3.7.1, MUST-16): the smaller of the peer's MSS and what the path takes, less the options of every segment.
-pub(super) fn effective_mss(common: &Common, peer_mss: u16, timestamps: bool) -> u32 {
-    let path = common.path_mtu.saturating_sub(common.header_octets());
+/// Eff.snd.MSS (RFC 9293 §3.7.1, MUST-16): the smaller of the peer's MSS and what fits a packet of `limit` octets, less the options of
+/// every segment.
+pub(super) fn effective_mss(common: &Common, limit: u32, peer_mss: u16, timestamps: bool) -> u32 {
+    let path = limit.saturating_sub(common.header_octets());
     let user = if common.settings.max_seg == 0 { u32::MAX } else { u32::from(common.settings.max_seg) };
     let options = if timestamps { 12 } else { 0 };
     // At least as much as options may need, whatever was announced.

@@ -32,7 +32,7 @@ pub(super) enum SendTimer {
         at: Instant,
         sent: u8,
     },
-    /// Something waits for a better window (RFC 9293 §3.8.6.2.1).
+    /// Something waits for a better window (RFC 9293 §3.8.6.2.1), or for the end of a pause (RFC 3168 §6.1.2).
     Override {
         at: Instant,
     },
@@ -185,6 +185,7 @@ impl Synchronized {
                 common.fired(env, Timer::Override, 1);
                 self.timers.send = SendTimer::Idle;
                 self.snd.push_once = true;
+                self.ecn.paused = false;
                 Next::Stay
             }
             SendTimer::KeepAlive { sent, .. } => self.on_keep_alive_timeout(common, env, sent),
@@ -221,8 +222,9 @@ impl Synchronized {
             (Blocked::Window, SendTimer::Persist { at, sent }) => SendTimer::Persist { at, sent },
             // SHLD-29: first probe after one RTO.
             (Blocked::Window, _) => SendTimer::Persist { at: env.now + snd.rto.interval, sent: 0 },
-            (Blocked::Silly, SendTimer::Override { at }) => SendTimer::Override { at },
+            (Blocked::Silly | Blocked::Mark, SendTimer::Override { at }) => SendTimer::Override { at },
             (Blocked::Silly, _) => SendTimer::Override { at: env.now + OVERRIDE },
+            (Blocked::Mark, _) => SendTimer::Override { at: env.now + snd.rto.interval },
             (Blocked::No | Blocked::Cwnd | Blocked::Pace | Blocked::Nagle | Blocked::Cork, timer) => {
                 self.keep_alive_timer(common, timer)
             }

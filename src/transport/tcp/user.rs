@@ -146,6 +146,14 @@ impl Connection {
     pub fn apply(&mut self, env: &mut Env, settings: Settings) {
         let old = core::mem::replace(&mut self.common.settings, settings.into());
         let common = &mut self.common;
+        let receive = |of: &Settings| (of.rcv_buf, of.rcv_buf_locked);
+        let send = |of: &Settings| (of.snd_buf, of.snd_buf_locked);
+        if receive(&common.settings) != receive(&old) {
+            common.rcv_buf = common.settings.rcv_buf;
+        }
+        if send(&common.settings) != send(&old) {
+            common.snd_buf = common.settings.snd_buf;
+        }
         let State::Synchronized(state) = &mut self.state else { return };
         let new = &common.settings;
         let keep = |of: &Settings| (of.keep_alive, of.keep_idle, of.keep_intvl);
@@ -169,13 +177,12 @@ impl Connection {
         common.output_due = true;
         let (linger2, rcv_buf) = (new.linger2, new.rcv_buf);
         if rcv_buf > old.rcv_buf {
-            state.on_read(common);
+            state.on_read(common, env);
         }
         if linger2 != old.linger2 && state.timers.fin_wait2.is_some() {
             state.await_peer_fin(common, env);
         }
-        state.snd.was_writable =
-            state.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+        state.snd.was_writable = state.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
     }
 
     /// `TCP_QUICKACK` was set; each time counts, whatever it was before.
@@ -292,7 +299,7 @@ impl Synchronized {
         if snd.fin {
             return Err(Errno::EPIPE);
         }
-        let room = (common.settings.snd_buf as usize).saturating_sub(snd.buffer.len());
+        let room = (common.snd_buf as usize).saturating_sub(snd.buffer.len());
         let held_back = snd.unsent() >= common.settings.notsent_lowat;
         if !data.is_empty() && (room == 0 || held_back) {
             snd.was_writable = false;
@@ -309,7 +316,7 @@ impl Synchronized {
             // RFC 9293 §3.10.2: SND.UP is what follows the urgent data.
             snd.urgent = Some(snd.data_end());
         }
-        snd.was_writable = snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+        snd.was_writable = snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         common.output_due = true;
         Ok(count)
     }
@@ -338,7 +345,7 @@ impl Synchronized {
                 self.forget_read_mark();
                 self.rcv.ack.on_read(self.rcv.buffer.unread() == 0);
                 common.output_due |= self.rcv.ack.due == Due::Now;
-                self.on_read(common);
+                self.on_read(common, env);
             }
             return Some(len);
         }
@@ -377,7 +384,7 @@ impl Synchronized {
         ready.set(Readiness::READ_HANGUP, read_shut);
         ready.set(Readiness::HANGUP, read_shut && self.snd.fin);
         ready.set(Readiness::READABLE, read_shut || available >= (common.settings.rcv_lowat as usize).max(1));
-        let writable = self.snd.is_writable(common.settings.snd_buf, common.settings.notsent_lowat);
+        let writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         ready.set(Readiness::WRITABLE, self.snd.fin || writable);
         ready.set(Readiness::PRIORITY, self.urgent_ready());
         ready

@@ -9,9 +9,9 @@ impl Synchronized {
     /// The window field of a segment that leaves now.
     pub fn advertise(&mut self, common: &Common, env: &mut Env) -> u16 {
         let capacity = common.receive_capacity();
-        let (nxt, free, step) = (self.rcv.nxt(), self.rcv.free(capacity), self.rcv.step(capacity));
+        let (nxt, room) = (self.rcv.nxt(), self.rcv.room(capacity));
         let was_closed = self.rcv.window.is_closed(nxt);
-        let field = self.rcv.window.advertise(nxt, free, step);
+        let field = self.rcv.window.advertise(nxt, room);
         if field == 0 && !was_closed {
             env.counters.tcp_ext_to_zero_window_adv += 1;
         } else if field > 0 && was_closed {
@@ -21,10 +21,11 @@ impl Synchronized {
     }
 
     /// The user has read: tell the peer if that opens the window by enough.
-    pub fn on_read(&mut self, common: &mut Common) {
+    pub fn on_read(&mut self, common: &mut Common, env: &Env) {
+        self.right_size(common, env);
         let capacity = common.receive_capacity();
-        let (nxt, free, step) = (self.rcv.nxt(), self.rcv.free(capacity), self.rcv.step(capacity));
-        if !self.rcv.eof && self.rcv.window.wants_update(nxt, free, step) {
+        let (nxt, room) = (self.rcv.nxt(), self.rcv.room(capacity));
+        if !self.rcv.eof && self.rcv.window.wants_update(nxt, room) {
             self.rcv.ack.for_window();
             common.output_due = true;
         }

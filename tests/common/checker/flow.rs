@@ -18,6 +18,8 @@ struct SynInfo {
     scale: Option<u8>,
     sack_ok: bool,
     timestamps: bool,
+    /// An ECN-setup SYN or SYN-ACK (RFC 3168 §6.1.1).
+    ecn: bool,
     text: u32,
     fin: bool,
 }
@@ -32,6 +34,7 @@ impl SynInfo {
             scale: None,
             sack_ok: false,
             timestamps: false,
+            ecn: tcp.flags & (ECE | CWR) == if tcp.has(ACK) { ECE } else { ECE | CWR },
             text: tcp.payload.len() as u32,
             fin: tcp.has(FIN),
         };
@@ -161,6 +164,11 @@ impl Flow {
         self.ours.as_ref().is_some_and(&what) && self.theirs.as_ref().is_some_and(&what)
     }
 
+    /// Did both SYNs agree on ECN?
+    pub(super) fn agrees_on_ecn(&self) -> bool {
+        self.agreed(|syn| syn.ecn)
+    }
+
     /// Judges a segment of ours.
     pub(super) fn sent(&mut self, tcp: &Tcp) -> Check {
         // Whoever comes from port 0 gets an answer there; a connection is another thing.
@@ -177,6 +185,8 @@ impl Flow {
         }
         let options = tcp.walk().map_err(|detail| Fault { rule: Rule::Options, detail })?;
         self.check_options(tcp, &options)?;
+        let marked = !tcp.has(SYN) && tcp.flags & (ECE | CWR) != 0;
+        ensure(!marked || self.agrees_on_ecn(), Rule::Flags, || "ECN flags without ECN".into())?;
         self.check_sequence(tcp)?;
         if tcp.has(ACK) {
             self.check_ack(tcp)?;
@@ -390,7 +400,17 @@ pub(super) fn check_segment(packet: &Packet, tcp: &Tcp) -> Check {
     let ack = tcp.has(ACK) || tcp.has(SYN) || tcp.has(RST);
     ensure(one && ack, Rule::Flags, || format!("flags {:#04x}", tcp.flags))?;
     ensure(!tcp.has(RST) || tcp.payload.is_empty(), Rule::Flags, || "RST with data".into())?;
-    ensure(tcp.flags & (ECE | CWR) == 0, Rule::Flags, || "ECN flags without ECN".into())?;
+    let ecn = tcp.flags & (ECE | CWR);
+    let legal = match (tcp.has(SYN), tcp.has(ACK)) {
+        _ if tcp.has(RST) => ecn == 0,
+        (true, false) => ecn == 0 || ecn == ECE | CWR,
+        (true, true) => ecn & CWR == 0,
+        (false, _) => ecn & CWR == 0 || !tcp.payload.is_empty(),
+    };
+    ensure(legal, Rule::Flags, || format!("ECN flags on flags {:#04x}", tcp.flags))?;
+    // RFC 3168 §6.1.1, §6.1.4: neither SYNs nor pure acknowledgments may be marked.
+    let capable = packet.tos & 3 != 0;
+    ensure(!capable || !tcp.has(SYN) && !tcp.payload.is_empty(), Rule::Flags, || "ECT without text".into())?;
     ensure(tcp.has(ACK) || tcp.ack == 0, Rule::Flags, || format!("ack {} without ACK", tcp.ack))?;
     ensure(tcp.has(URG) || tcp.urgent == 0, Rule::Urgent, || {
         format!("urgent pointer {} without URG", tcp.urgent)

@@ -263,7 +263,12 @@ impl Checker {
                 flow::check_rst_sequence(tcp, &answers, known)?;
             }
         }
-        if self.follow { self.flow(packet, tcp, true).sent(tcp) } else { Ok(()) }
+        if !self.follow {
+            return Ok(());
+        }
+        let flow = self.flow(packet, tcp, true);
+        flow.sent(tcp)?;
+        ensure(packet.tos & 3 == 0 || flow.agrees_on_ecn(), Rule::Flags, || "ECT without ECN".into())
     }
 
     fn flow(&mut self, packet: &Packet, tcp: &Tcp, ours: bool) -> &mut Flow {

@@ -16,6 +16,22 @@ impl Exchange {
         taken
     }
 
+    /// Takes all that the stack has sent, only to know where it stands.
+    pub fn ignore_but_learn(&mut self) -> &mut Exchange {
+        self.take_all();
+        self
+    }
+
+    /// The last TSval of the stack, if it sends any.
+    pub fn latest_timestamp(&self) -> Option<u32> {
+        Some(self.flow().last_ts).filter(|ts| *ts != 0)
+    }
+
+    /// SND.UNA of the stack.
+    pub fn acked(&self) -> i64 {
+        i64::from(self.view().map_or(0, |view| view.snd_una).wrapping_sub(self.flow().stack_isn.unwrap_or(0)))
+    }
+
     /// Takes all that the stack has sent; gives how many octets of data that was.
     pub fn octets_sent(&mut self) -> u64 {
         self.take_all().iter().map(|tcp| tcp.payload.len() as u64).sum()

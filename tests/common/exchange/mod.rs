@@ -7,6 +7,7 @@
 mod bulk;
 mod bystander;
 pub mod data;
+mod ecn;
 mod icmp;
 mod places;
 mod segments;
@@ -16,6 +17,8 @@ mod socket;
 use super::checker::Checker;
 use super::packet::{self, Packet, Tcp};
 use super::text::{self, Isns, SegmentText};
+#[allow(unused_imports)]
+pub use ecn::{CE, ECT_0};
 #[allow(unused_imports)]
 pub use setup::{Place, Setup};
 use std::collections::{HashMap, VecDeque};
@@ -76,6 +79,8 @@ pub struct Exchange {
     views: Arc<Mutex<HashMap<tunstack::trace::Flow, View>>>,
     here: &'static Location<'static>,
     batching: bool,
+    /// ECN bits of the peer's next packet.
+    mark: u8,
     /// The right edge of the window that the stack advertised last, relative to the peer's ISN.
     pub edge: Option<i64>,
 }
@@ -144,7 +149,8 @@ impl Exchange {
         if end > flow.peer_nxt && end <= edge {
             flow.peer_nxt = end;
         }
-        let bytes = packet::tcp(flow.remote.ip(), flow.local.ip(), &tcp);
+        let mut bytes = packet::tcp(flow.remote.ip(), flow.local.ip(), &tcp);
+        packet::set_ecn(&mut bytes, core::mem::take(&mut self.mark));
         self.deliver(&bytes, &text::show(&tcp, self.isns(false)));
         self
     }

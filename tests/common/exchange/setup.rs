@@ -33,7 +33,8 @@ impl Setup {
     /// Defaults: IPv4, MTU 1500, a peer that offers an MSS of 1460 and nothing else, and a window of 65535.
     pub fn new() -> Setup {
         Setup {
-            config: Config::default(),
+            // A send buffer that does not grow: most dialogues are not about it.
+            config: Config { tcp_wmem: [4096, 2 << 20, 4 << 20], ..Config::default() },
             mtu: 1500,
             v6: false,
             peer_isn: PEER_ISN,
@@ -165,6 +166,7 @@ impl Setup {
             views,
             here: Location::caller(),
             batching: false,
+            mark: 0,
             edge: None,
         }
     }

@@ -58,6 +58,10 @@ impl Scenario {
                 plan.options.push(Opt::FastOpen(4));
             });
         }
+        faults.mark = if seed.is_multiple_of(4) { 0.1 } else { 0.0 };
+        for config in &mut configs {
+            (config.tcp_ecn, config.tcp_mtu_probing) = (1 + (seed % 2) as u32, (seed % 3) as u32);
+        }
         Scenario {
             seed,
             v6,

@@ -152,7 +152,7 @@ impl SynSent {
         options.fast_open = cookie;
         let queued = self.early.as_ref().map_or(0, |early| early.buffer.len() as u32);
         // RFC 7413 §4.2.2: as much as fits the MSS that the server announced the last time.
-        let mss = effective_mss(common, mss.unwrap_or(common.default_mss()), false);
+        let mss = effective_mss(common, common.path_mtu, mss.unwrap_or(common.default_mss()), false);
         let room = mss.saturating_sub(tcp::option_len(options) as u32);
         attempt.sent = queued.min(room).min(LONGEST_TEXT);
         attempt.sent as usize

@@ -14,7 +14,7 @@ fn active_open() {
     x.end.connect(x.now, 1000, x.settings.clone(), 1500);
     let syn = &x.sent()[0];
     assert_eq!(syn.options.mss, Some(1460), "options are not subtracted");
-    assert_eq!(syn.options.window_scale, Some(7));
+    assert_eq!(syn.options.window_scale, Some(10));
     assert!(syn.options.sack_permitted);
     assert_eq!(syn.options.timestamps.expect("offered").echo, 0);
     assert_eq!(syn.window, 64_240);
@@ -45,7 +45,7 @@ fn a_syn_ack_answers_only_what_was_offered() {
     ] {
         let mut x = Script::new(syn);
         let options = x.accept_syn().options;
-        assert_eq!((options.mss, options.window_scale), (Some(1460), scale.then_some(7)));
+        assert_eq!((options.mss, options.window_scale), (Some(1460), scale.then_some(10)));
         assert_eq!((options.sack_permitted, options.timestamps.is_some()), (sack, ts));
         let mut y = Script::new(syn).accepted();
         y.send(b"x").expect("room");

@@ -267,7 +267,7 @@ fn an_older_segment_does_not_change_the_window() {
 #[test]
 fn a_full_buffer_blocks_and_acknowledgments_wake() {
     let mut x = Script::new(PeerSyn::PLAIN);
-    x.settings.snd_buf = 9000;
+    (x.settings.snd_buf, x.settings.snd_buf_locked) = (9000, true);
     x = x.established();
     x.wakes();
     assert_eq!(x.send(&[b'x'; 20_000]), Ok(9000));

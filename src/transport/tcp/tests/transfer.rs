@@ -103,8 +103,9 @@ fn tiny_buffers_and_windows() {
         let wire = Wire { delay: ms(3), jitter: ms(3), loss: 0.02, repeat: 0.02 };
         let mut pair = Pair::new(2000 + seed, wire);
         for end in 0..2 {
-            pair.settings[end].rcv_buf = 2304 + 500 * seed as u32;
-            pair.settings[end].snd_buf = 4608;
+            (pair.settings[end].rcv_buf, pair.settings[end].rcv_buf_locked) =
+                (2304 + 500 * seed as u32, true);
+            (pair.settings[end].snd_buf, pair.settings[end].snd_buf_locked) = (4608, true);
         }
         exchange(&mut pair, [60_000, 40_000]);
     }
@@ -165,8 +166,8 @@ fn anything(seed: u64) {
         settings.no_delay = below(2) > 0;
         settings.cork = below(8) == 0;
         settings.keep_alive = below(4) == 0;
-        settings.rcv_buf = 1000 + size(10, 9) as u32;
-        settings.snd_buf = 1000 + size(10, 9) as u32;
+        (settings.rcv_buf, settings.rcv_buf_locked) = (1000 + size(10, 9) as u32, true);
+        (settings.snd_buf, settings.snd_buf_locked) = (1000 + size(10, 9) as u32, true);
     }
     let sizes = [0, 1].map(|_| size(4, 14) as usize);
     exchange(&mut pair, sizes);
