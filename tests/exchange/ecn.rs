@@ -269,7 +269,7 @@ fn the_peer_is_told_of_a_reduction_for_losses_too() {
 /// conformance: 3168-6.1.2-cwnd1
 #[test]
 fn a_mark_on_the_smallest_window_waits_for_a_timeout() {
-    let mut x = asked();
+    let mut x = asked_by(Setup::reno());
     x.write_octets(1000);
     x.stack("P. 1:1001(1000) ack 1");
     x.pass(x.rto());

@@ -22,6 +22,7 @@ impl Hole {
     fn answer(&mut self, x: &mut Exchange) -> bool {
         let (iss, _) = x.isns_of_flow();
         let mut acks = Vec::new();
+        x.pass(ms(10));
         for tcp in x.take_all() {
             let (start, len) = (i64::from(tcp.seq.wrapping_sub(iss) as i32), tcp.payload.len() as i64);
             if len > 0 {
@@ -47,7 +48,7 @@ impl Hole {
         }
         let texts: Vec<&str> = acks.iter().map(String::as_str).collect();
         if !texts.is_empty() {
-            x.pass(ms(10)).peers(&texts);
+            x.peers(&texts);
         }
         !texts.is_empty()
     }
@@ -131,7 +132,9 @@ fn small_segments_that_vanish_change_nothing() {
 #[test]
 fn the_size_of_the_path_is_found_with_data_and_without_a_cut() {
     for (most, options) in [(1200, "mss 1460"), (1300, "mss 1460,sackOK,TS val * ecr *,nop,wscale 7")] {
-        let mut x = probing(2).syn_options(options).established();
+        let mut x = probing(2).syn_options(options).syn_received();
+        // The round trip of the path is known from the start, so that no tail loss probe disturbs.
+        x.pass(ms(10)).peer(". 1:1(0) ack 1").accept();
         assert_eq!(x.info().snd_mss, 1024, "it starts from what fits any path");
         let mut hole = Hole::new(most);
         let mut cwnd = 0;
@@ -139,7 +142,9 @@ fn the_size_of_the_path_is_found_with_data_and_without_a_cut() {
             x.write_octets(100_000);
             hole.carry(&mut x);
             let octets = x.cwnd() * x.info().snd_mss;
-            assert!(octets + 1460 >= cwnd, "a lost probe is no congestion: {octets} after {cwnd}");
+            if octets + 1460 < cwnd {
+                x.fail(&format!("a lost probe is no congestion: {octets} after {cwnd}"));
+            }
             cwnd = octets;
         }
         let mss = i64::from(x.info().snd_mss);

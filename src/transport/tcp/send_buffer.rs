@@ -15,7 +15,7 @@ pub(super) struct SendBuffer {
     /// Offset after the last octet held.
     end: u64,
     /// Ends of `MSG_EOR` writes that lie in the buffer: a segment may end there, not go across.
-    boundaries: VecDeque<u64>,
+    boundaries: Option<Box<VecDeque<u64>>>,
 }
 
 /// A chunk with its octets in `from..to`, the first of which has offset `base`.
@@ -63,13 +63,13 @@ impl SendBuffer {
 
     /// No segment may reach across the present end (`MSG_EOR`).
     pub fn mark_boundary(&mut self) {
-        self.boundaries.push_back(self.end);
+        self.boundaries.get_or_insert_default().push_back(self.end);
     }
 
     /// The first boundary after `offset`.
     pub fn boundary_after(&self, offset: u64) -> Option<u64> {
-        let index = self.boundaries.partition_point(|boundary| *boundary <= offset);
-        self.boundaries.get(index).copied()
+        let boundaries = self.boundaries.as_ref()?;
+        boundaries.get(boundaries.partition_point(|boundary| *boundary <= offset)).copied()
     }
 
     /// Up to `len` octets from `offset` on, in at most three slices; less than `len` only when three do not hold them.
@@ -113,8 +113,11 @@ impl SendBuffer {
         if self.pieces.is_empty() {
             self.pieces = VecDeque::new();
         }
-        while self.boundaries.front().is_some_and(|boundary| *boundary <= self.start) {
-            self.boundaries.pop_front();
+        if let Some(boundaries) = &mut self.boundaries {
+            while boundaries.front().is_some_and(|boundary| *boundary <= self.start) {
+                boundaries.pop_front();
+            }
+            self.boundaries.take_if(|boundaries| boundaries.is_empty());
         }
     }
 
@@ -127,7 +130,10 @@ impl SendBuffer {
     pub fn memory_octets(&self) -> usize {
         self.pieces.iter().map(|piece| piece.chunk.len()).sum::<usize>()
             + self.pieces.capacity() * size_of::<Piece>()
-            + self.boundaries.capacity() * size_of::<u64>()
+            + self
+                .boundaries
+                .as_ref()
+                .map_or(0, |ends| size_of_val(&**ends) + ends.capacity() * size_of::<u64>())
     }
 
     /// A new piece at the end: small for a message on an idle connection, else large.
@@ -189,6 +195,6 @@ mod tests {
         assert_eq!(buffer.boundary_after(10), Some(20));
         assert_eq!(buffer.boundary_after(30), None);
         buffer.release(&mut pool, 30);
-        assert!(buffer.boundaries.is_empty());
+        assert!(buffer.boundaries.is_none());
     }
 }
