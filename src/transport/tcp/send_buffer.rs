@@ -15,7 +15,13 @@ pub(super) struct SendBuffer {
     /// Offset after the last octet held.
     end: u64,
     /// Ends of `MSG_EOR` writes that lie in the buffer: a segment may end there, not go across.
-    boundaries: Option<Box<VecDeque<u64>>>,
+    boundaries: Option<Box<Boundaries>>,
+}
+
+/// Few connections have any: an idle one pays for a pointer.
+#[derive(Debug, Default)]
+struct Boundaries {
+    ends: VecDeque<u64>,
 }
 
 /// A chunk with its octets in `from..to`, the first of which has offset `base`.
@@ -63,13 +69,13 @@ impl SendBuffer {
 
     /// No segment may reach across the present end (`MSG_EOR`).
     pub fn mark_boundary(&mut self) {
-        self.boundaries.get_or_insert_default().push_back(self.end);
+        self.boundaries.get_or_insert_default().ends.push_back(self.end);
     }
 
     /// The first boundary after `offset`.
     pub fn boundary_after(&self, offset: u64) -> Option<u64> {
-        let boundaries = self.boundaries.as_ref()?;
-        boundaries.get(boundaries.partition_point(|boundary| *boundary <= offset)).copied()
+        let ends = &self.boundaries.as_ref()?.ends;
+        ends.get(ends.partition_point(|end| *end <= offset)).copied()
     }
 
     /// Up to `len` octets from `offset` on, in at most three slices; less than `len` only when three do not hold them.
@@ -113,11 +119,11 @@ impl SendBuffer {
         if self.pieces.is_empty() {
             self.pieces = VecDeque::new();
         }
-        if let Some(boundaries) = &mut self.boundaries {
-            while boundaries.front().is_some_and(|boundary| *boundary <= self.start) {
-                boundaries.pop_front();
+        if let Some(Boundaries { ends }) = self.boundaries.as_deref_mut() {
+            while ends.front().is_some_and(|end| *end <= self.start) {
+                ends.pop_front();
             }
-            self.boundaries.take_if(|boundaries| boundaries.is_empty());
+            self.boundaries.take_if(|boundaries| boundaries.ends.is_empty());
         }
     }
 
@@ -133,7 +139,7 @@ impl SendBuffer {
             + self
                 .boundaries
                 .as_ref()
-                .map_or(0, |ends| size_of_val(&**ends) + ends.capacity() * size_of::<u64>())
+                .map_or(0, |held| size_of::<Boundaries>() + held.ends.capacity() * size_of::<u64>())
     }
 
     /// A new piece at the end: small for a message on an idle connection, else large.
