@@ -205,3 +205,30 @@ fn a_router_that_speaks_ends_the_probe_at_once() {
     assert!(x.take_all().iter().all(|tcp| tcp.payload.len() <= 1200));
     assert_eq!(x.cwnd() / 20, 1);
 }
+
+/// Losses on a path whose size is known to be good do not make it small; a path that looked small gets another chance.
+#[test]
+fn a_bad_path_is_not_taken_for_a_small_one() {
+    let mut x = probing(1).established();
+    let mut hole = Hole::new(1200);
+    x.write_octets(10_240);
+    hole.carry(&mut x);
+    assert_eq!(x.info().snd_mss, 1024);
+    // Five times nothing arrives: the size was good before.
+    x.write_octets(3072);
+    for _ in 0..5 {
+        x.take_all();
+        x.until_anything();
+    }
+    assert_eq!(x.info().snd_mss, 1024);
+    for _ in 0..2 {
+        x.take_all();
+        x.until_anything();
+    }
+    assert_eq!(x.info().snd_mss, 256, "the sixth and the seventh");
+    x.skip(secs(600));
+    hole.carry(&mut x);
+    x.write_octets(3072);
+    hole.carry(&mut x);
+    assert_eq!(x.info().snd_mss, 1024);
+}

@@ -113,7 +113,7 @@ impl Synchronized {
             snd.out.recovery.tail_loss.on_measured();
         }
         self.forget_old_reduction();
-        self.check_mtu_probe(common, env);
+        self.check_mtu_probe(common, env, context.acked);
         self.relieve_writer(common, env);
         let writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         if writable && !self.snd.was_writable {

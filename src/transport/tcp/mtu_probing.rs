@@ -29,6 +29,8 @@ pub(super) struct MtuSearch {
     /// Larger ones are not tried.
     high: u32,
     probe: Option<Probe>,
+    /// Full segments have arrived since `low` is what it is: what vanishes then does not vanish for its size.
+    proved: bool,
     /// When the search began.
     began: Instant,
 }
@@ -55,7 +57,7 @@ impl MtuSearch {
     /// Begins at the base; `overhead` octets of each packet are headers, and no packet may be larger than `largest`.
     pub fn new(config: &Config, now: Instant, overhead: u32, largest: u32) -> MtuSearch {
         let low = (config.tcp_base_mss + overhead).min(largest);
-        MtuSearch { low, high: largest, probe: None, began: now }
+        MtuSearch { low, high: largest, probe: None, proved: false, began: now }
     }
 
     /// The largest packet that may be sent but for probes, `path_mtu` being what ICMP told.
@@ -74,6 +76,17 @@ impl MtuSearch {
         let half = self.low.saturating_sub(overhead) / 2;
         let mss = half.min(config.tcp_base_mss).max(config.tcp_mtu_probe_floor).max(config.tcp_min_snd_mss);
         self.low = self.low.min(mss + overhead);
+        self.proved = false;
+    }
+
+    /// A path that is bad as well, and looked like a small one, gets another chance after a while. True when there is one.
+    fn return_to_base(&mut self, config: &Config, now: Instant, overhead: u32) -> bool {
+        let base = (config.tcp_base_mss + overhead).min(self.high);
+        let due = self.low < base && now.since(self.began) >= config.tcp_probe_interval;
+        if due {
+            (self.low, self.proved, self.began) = (base, false, now);
+        }
+        due
     }
 
     /// The size to try next; `None` when what is unknown is not worth a probe. Then the search begins anew after a while.
@@ -115,6 +128,8 @@ impl Synchronized {
         }
         let (overhead, largest) = (self.overhead(common), self.largest_packet(common));
         match &mut self.mtu_search {
+            // Only many losses in a row outweigh that the size was good before.
+            Some(search) if search.proved && expiries < 2 * config.tcp_retries1 => return,
             Some(search) => search.lower(config, overhead),
             None => {
                 self.mtu_search = Some(Box::new(MtuSearch::new(config, env.now, overhead, largest)));
@@ -173,9 +188,15 @@ impl Synchronized {
         })
     }
 
-    /// SND.UNA moved: past the probe, it has arrived, and so will others of its size.
-    pub fn check_mtu_probe(&mut self, common: &mut Common, env: &mut Env) {
+    /// SND.UNA moved by `acked`: past the probe, it has arrived, and so will others of its size.
+    pub fn check_mtu_probe(&mut self, common: &mut Common, env: &mut Env, acked: u32) {
+        let (mss, overhead) = (self.snd.mss, self.overhead(common));
         let Some(search) = &mut self.mtu_search else { return };
+        search.proved |= acked >= mss;
+        if search.return_to_base(env.config, env.now, overhead) {
+            self.on_path_mtu(common, env, false);
+            return;
+        }
         let Some(probe) = search.probe.take_if(|probe| probe.end.at_or_before(self.snd.una)) else { return };
         search.low = probe.size;
         env.counters.tcp_ext_mtup_success += 1;
