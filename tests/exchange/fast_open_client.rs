@@ -8,7 +8,7 @@ use tunstack::trace::TcpState;
 const COOKIE: &str = "0123456789abcdef";
 
 /// The options of every SYN of ours, before Fast Open's.
-const OFFER: &str = "mss 1460,sackOK,TS val * ecr 0,nop,wscale 7";
+const OFFER: &str = "mss 1460,sackOK,TS val * ecr 0,nop,wscale 10";
 
 /// A host that was given a cookie by a peer with this MSS; the connection that brought it is over.
 fn with_cookie(setup: Setup, mss: u16) -> Exchange {

@@ -127,12 +127,12 @@ fn options_are_agreed_as_in_any_handshake() {
     let mut x = server(16).listening();
     let cookie = ask(&mut x);
     x.peer(&format!("S 0:10(10) <mss 1400,sackOK,TS val 700 ecr 0,nop,wscale 7,FO {cookie},nop,nop>"));
-    x.stack("S. 0:0(0) ack 11 <mss 1460,sackOK,TS val * ecr 700,nop,wscale 7>");
+    x.stack("S. 0:0(0) ack 11 <mss 1460,sackOK,TS val * ecr 700,nop,wscale 10>");
     x.accept().write(b"x").stack("P. 1:2(1) ack 11 <nop,nop,TS val * ecr 700>");
     // A window is scaled in everything but a SYN.
     x.peer(". 11:11(0) ack 2 win 1000 <nop,nop,TS val 701 ecr *>").state_is("ESTABLISHED");
     let info = x.info();
-    assert_eq!((info.snd_wnd, info.snd_mss, info.rcv_wscale), (128_000, 1388, 7));
+    assert_eq!((info.snd_wnd, info.snd_mss, info.rcv_wscale), (128_000, 1388, 10));
 }
 
 #[test]

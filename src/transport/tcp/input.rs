@@ -206,17 +206,17 @@ impl Synchronized {
         let end = start + seg.payload.len() as i64;
         let next = self.rcv.buffer.next_offset() as i64;
         let edge = self.rcv.offset(self.rcv.window.edge());
-        let limit = self.rcv.fin.map_or(edge, |fin| edge.min(fin as i64));
+        let limit = self.rcv.fin.map_or(edge, |fin| edge.min(self.rcv.offset(fin)));
         let (from, to) = (start.max(next), end.min(limit));
         if seg.flags.contains(Flags::FIN) && end < edge && end >= next && self.rcv.fin.is_none() {
-            self.rcv.fin = Some(end as u64);
+            self.rcv.fin = Some(self.rcv.seq(end));
         }
         let before = (start < next).then_some(start..end.min(next)).filter(|range| !range.is_empty());
         let segment =
             if meta.segment_size > 0 { u32::from(meta.segment_size) } else { seg.payload.len() as u32 };
         if from >= to {
             // Nothing new but perhaps a FIN.
-            if before.is_some() || end > to || self.rcv.fin != Some(next as u64) {
+            if before.is_some() || end > to || self.rcv.fin != Some(self.rcv.seq(next)) {
                 self.rcv.demand_ack(None, before);
                 common.output_due = true;
             }
@@ -280,7 +280,7 @@ impl Synchronized {
 
     /// The FIN counts once everything before it has arrived (RFC 9293 §3.10.7.4, eighth).
     fn take_fin(&mut self, common: &mut Common, env: &mut Env) -> Outcome {
-        if self.rcv.eof || self.rcv.fin != Some(self.rcv.buffer.next_offset()) {
+        if self.rcv.eof || self.rcv.fin != Some(self.rcv.seq(self.rcv.buffer.next_offset() as i64)) {
             return Outcome::TAKEN;
         }
         self.rcv.eof = true;

@@ -17,8 +17,8 @@ use core::ops::Range;
 pub(super) struct Receiver {
     pub irs: SeqNumber,
     pub buffer: RecvBuffer,
-    /// Stream offset of the peer's FIN, once one was seen.
-    pub fin: Option<u64>,
+    /// The peer's FIN, once one was seen.
+    pub fin: Option<SeqNumber>,
     /// The FIN was reached: there will be no more.
     pub eof: bool,
     pub window: RecvWindow,
@@ -36,7 +36,7 @@ pub(super) struct Receiver {
     pub timestamps: Option<Timestamps>,
     pub sack_permitted: bool,
     pub sack: Option<Box<SackReport>>,
-    pub urgent: Option<Urgent>,
+    pub urgent: Option<Box<Urgent>>,
 }
 
 impl Receiver {

@@ -34,10 +34,10 @@ impl Synchronized {
         let offset = self.rcv.offset(octet);
         let Ok(at) = u64::try_from(offset) else { return };
         let passed = at < self.rcv.buffer.read_offset() || at < self.rcv.buffer.next_offset();
-        if passed || self.rcv.urgent.is_some_and(|urgent| at <= urgent.at) {
+        if passed || self.rcv.urgent.as_ref().is_some_and(|urgent| at <= urgent.at) {
             return;
         }
-        self.rcv.urgent = Some(Urgent { at, fetched: false, announced: false });
+        self.rcv.urgent = Some(Box::new(Urgent { at, fetched: false, announced: false }));
         // MUST-32: told when it newly appears and when it advances, also while the octet itself is on its way.
         common.wakes |= Readiness::PRIORITY;
     }
@@ -56,7 +56,10 @@ impl Synchronized {
 
     /// Is there an urgent octet to fetch?
     pub fn urgent_ready(&self) -> bool {
-        self.rcv.urgent.is_some_and(|urgent| !urgent.fetched && urgent.at < self.rcv.buffer.next_offset())
+        self.rcv
+            .urgent
+            .as_ref()
+            .is_some_and(|urgent| !urgent.fetched && urgent.at < self.rcv.buffer.next_offset())
     }
 
     /// `recv` with `MSG_OOB`, as Linux's `tcp_recv_urg`.
@@ -76,7 +79,7 @@ impl Synchronized {
 
     /// Is the next octet to be read the urgent one (`SIOCATMARK`)?
     pub fn at_mark(&self) -> bool {
-        self.rcv.urgent.is_some_and(|urgent| urgent.at == self.rcv.buffer.read_offset())
+        self.rcv.urgent.as_ref().is_some_and(|urgent| urgent.at == self.rcv.buffer.read_offset())
     }
 
     /// The urgent pointer of a segment at `seq`, if it must carry one (RFC 9293 §3.10.2).

@@ -326,7 +326,7 @@ impl Synchronized {
         let buffer = &mut self.rcv.buffer;
         let (mut from, next) = (buffer.read_offset(), buffer.next_offset());
         let inline = common.settings.oob_inline;
-        let mark = self.rcv.urgent.map(|urgent| urgent.at).filter(|at| (from..next).contains(at));
+        let mark = self.rcv.urgent.as_ref().map(|urgent| urgent.at).filter(|at| (from..next).contains(at));
         // Reading stops in front of the mark; from there the urgent octet is taken out of the stream, or read in line.
         let end = match mark {
             Some(at) if at > from => at,
@@ -358,13 +358,13 @@ impl Synchronized {
 
     fn forget_read_mark(&mut self) {
         let read = self.rcv.buffer.read_offset();
-        self.rcv.urgent = self.rcv.urgent.filter(|urgent| urgent.at >= read);
+        self.rcv.urgent.take_if(|urgent| urgent.at < read);
     }
 
     /// Octets that a read would give, up to the urgent mark.
     pub fn readable(&self, common: &Common) -> usize {
         let (read, next) = (self.rcv.buffer.read_offset(), self.rcv.buffer.next_offset());
-        let end = match self.rcv.urgent {
+        let end = match &self.rcv.urgent {
             Some(urgent) if !common.settings.oob_inline && urgent.at >= read && urgent.at < next => {
                 if urgent.at == read { return (next - read - 1) as usize } else { urgent.at }
             }
