@@ -1,7 +1,9 @@
 //! The command line: what can be asked for, as values.
 
+use super::bench::{Contestant, PeerKind};
 use super::service::Service;
 use super::wire::End;
+use crate::base::config::CongestionControl;
 use crate::base::{Cidr, Config};
 use crate::link::impair::Impairment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -50,6 +52,13 @@ pub enum Command {
     Sample(Sample),
     /// Join two network namespaces by a bad link (a netem of its own, with a seed)
     Wire(Wire),
+    /// Measure how fast the stack is on this machine, beside the kernel and smoltcp
+    Bench(Bench),
+    /// Draw the congestion window of a simulated transfer beside the RFCs' formulas (SVG)
+    Plot(Plot),
+    /// A server that `bench` measures
+    #[command(hide = true)]
+    BenchPeer(BenchPeer),
 }
 
 /// The interface, the addresses and the link of the stack.
@@ -375,6 +384,65 @@ pub struct Wire {
     pub dry_run: bool,
 }
 
+/// `tunstack bench`.
+#[derive(Args, Clone, Debug)]
+pub struct Bench {
+    /// One short round
+    #[arg(long)]
+    pub quick: bool,
+    /// Seconds of each measurement [default: 2]
+    #[arg(long, value_name = "N", value_parser = bench_seconds)]
+    pub seconds: Option<f64>,
+    /// Rounds, each with all contestants in turn; medians are shown [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+    /// Idle connections whose memory is measured, 0 for none [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
+    pub connections: Option<u32>,
+    /// Only these, and the kernel to compare with; may be repeated
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub only: Vec<Contestant>,
+    /// Largest packet in octets [default: 1500]
+    #[arg(long, value_name = "N", value_parser = mtu)]
+    pub mtu: Option<u32>,
+    /// Write the results to NAME.json and NAME.svg
+    #[arg(long, value_name = "NAME", default_value = "tunstack-bench")]
+    pub out: PathBuf,
+}
+
+/// `tunstack plot`.
+#[derive(Args, Clone, Debug)]
+pub struct Plot {
+    /// Where to draw it
+    #[arg(default_value = "cwnd.svg")]
+    pub file: PathBuf,
+    /// Congestion control; may be repeated [default: reno and cubic]
+    #[arg(long, value_name = "NAME", value_parser = congestion)]
+    pub congestion: Vec<CongestionControl>,
+    /// The link, as rate=10mbit,queue=50,delay=20ms; up is the data's way [default: 100 ms, and some losses]
+    #[arg(long, value_name = "SPEC")]
+    pub link: Option<Impairment>,
+    /// Simulated time [default: 30]
+    #[arg(long, value_name = "N", value_parser = plot_seconds)]
+    pub seconds: Option<u64>,
+    /// Make chance repeatable [default: 1]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
+}
+
+/// `tunstack bench-peer`: a server in the namespace of this process.
+#[derive(Args, Clone, Debug)]
+pub struct BenchPeer {
+    #[arg(value_enum)]
+    pub kind: PeerKind,
+    #[arg(long)]
+    pub addr: Cidr,
+    #[arg(long)]
+    pub peer: Cidr,
+    #[arg(long)]
+    pub mtu: u32,
+}
+
 /// The sample programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SampleProgram {
@@ -430,6 +498,24 @@ fn port(text: &str) -> Result<u16, String> {
 fn ttl(text: &str) -> Result<u8, String> {
     let ttl = text.parse().ok().filter(|ttl| *ttl > 0);
     ttl.ok_or_else(|| format!("'{text}' is no TTL or hop limit: choose 1 to 255"))
+}
+
+fn congestion(text: &str) -> Result<CongestionControl, String> {
+    let names = || CongestionControl::ALL.map(CongestionControl::name).join(", ");
+    CongestionControl::from_name(text)
+        .ok_or_else(|| format!("there is no congestion control '{text}': choose {}", names()))
+}
+
+fn plot_seconds(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
+    seconds.ok_or_else(|| format!("'{text}' is no time to simulate: give whole seconds from 1 to 3600"))
+}
+
+fn bench_seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("'{text}' is no time to measure for: give seconds from 0.1 to 600")),
+    }
 }
 
 fn ping_size(text: &str) -> Result<u32, String> {

@@ -18,6 +18,7 @@ macro_rules! errln {
     ($($text:tt)*) => { err!("{}\n", format_args!($($text)*)) };
 }
 
+mod bench;
 pub mod chat;
 mod cli;
 mod client;
@@ -31,6 +32,7 @@ mod ifconfig;
 mod names;
 mod netcat;
 mod ping;
+mod plot;
 pub mod samples;
 mod serve;
 mod service;
@@ -106,6 +108,9 @@ fn run(command: &Command) -> Outcome {
         Command::Demo(options) => demo::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Wire(options) => wire::run(options),
+        Command::Bench(options) => bench::run(options),
+        Command::Plot(options) => plot::run(options),
+        Command::BenchPeer(options) => bench::run_peer(options),
     }
 }
 
@@ -113,7 +118,13 @@ fn run(command: &Command) -> Outcome {
 fn device_of(command: &Command) -> Option<&cli::Device> {
     match command {
         // These have their own way with the device.
-        Command::Demo(_) | Command::Doctor(_) | Command::Services(_) | Command::Wire(_) => None,
+        Command::Demo(_)
+        | Command::Doctor(_)
+        | Command::Services(_)
+        | Command::Wire(_)
+        | Command::Bench(_)
+        | Command::BenchPeer(_)
+        | Command::Plot(_) => None,
         Command::Serve(options) => Some(&options.device),
         Command::Ifconfig(options) => Some(&options.device),
         Command::Connect(options) => Some(&options.device),

@@ -4,7 +4,7 @@ use super::netlink::{Netlink, Reply, Request, attribute};
 use super::plan::Step;
 use crate::base::Cidr;
 use core::net::IpAddr;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
 /// Octets of `struct ifinfomsg`, `ifaddrmsg` and `rtmsg`.
@@ -14,6 +14,8 @@ const ROUTE_MESSAGE: usize = 12;
 /// `IFLA_INET6_ADDR_GEN_MODE` and its value "none" (linux/if_link.h).
 const ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_NONE: u8 = 1;
+/// The other end of a pair (linux/veth.h).
+const VETH_INFO_PEER: u16 = 1;
 /// Nested attribute flag (linux/netlink.h).
 const NESTED: u16 = 0x8000;
 
@@ -97,6 +99,24 @@ impl Kernel {
     /// Sets how many packets wait for us in the kernel (`txqueuelen`).
     pub fn set_queue(&mut self, index: u32, packets: u32) -> Result<(), Errno> {
         self.command(set(index, libc::IFLA_TXQLEN, &packets.to_ne_bytes()))
+    }
+
+    /// Makes a pair of virtual Ethernet interfaces of one name: one here, the other in the namespace `there`.
+    pub fn add_veth(&mut self, name: &str, mtu: u32, there: BorrowedFd<'_>) -> Result<(), Errno> {
+        let text = [name.as_bytes(), &[0]].concat();
+        let both =
+            [attribute(libc::IFLA_IFNAME, &text), attribute(libc::IFLA_MTU, &mtu.to_ne_bytes())].concat();
+        let there = attribute(libc::IFLA_NET_NS_FD, &there.as_raw_fd().to_ne_bytes());
+        let peer = attribute(VETH_INFO_PEER, &[&link_message(0, 0, 0)[..], &both, &there].concat());
+        let info =
+            [attribute(libc::IFLA_INFO_KIND, b"veth"), attribute(libc::IFLA_INFO_DATA | NESTED, &peer)];
+        let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        self.command(
+            Request::new(libc::RTM_NEWLINK, flags, &link_message(0, 0, 0))
+                .with(libc::IFLA_IFNAME, &text)
+                .with(libc::IFLA_MTU, &mtu.to_ne_bytes())
+                .with(libc::IFLA_LINKINFO | NESTED, &info.concat()),
+        )
     }
 
     /// Keeps the kernel from giving the interface a link-local address and soliciting routers on it.

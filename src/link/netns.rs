@@ -5,6 +5,7 @@
 
 use super::LinkError;
 use super::interface::Kernel;
+use crate::base::Cidr;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -223,6 +224,25 @@ impl Namespace {
         };
         Ok(())
     }
+}
+
+/// Joins two namespaces by a pair of virtual Ethernet interfaces called `name`, one in each with its address.
+///
+/// # Errors
+/// When the kernel has none, or refuses.
+pub fn join(a: (&Namespace, Cidr), b: (&Namespace, Cidr), name: &str, mtu: u32) -> Result<(), LinkError> {
+    let failed = LinkError::system("making a veth pair");
+    a.0.run(|| Kernel::open()?.add_veth(name, mtu, b.0.as_fd()))?.map_err(&failed)?;
+    for (space, address) in [a, b] {
+        let set_up = || {
+            let mut kernel = Kernel::open()?;
+            let index = kernel.by_name(name)?.ok_or(Errno::NODEV)?.index;
+            kernel.add_address(index, address)?;
+            kernel.set_up(index, true)
+        };
+        space.run(set_up)?.map_err(&failed)?;
+    }
+    Ok(())
 }
 
 impl AsFd for Namespace {

@@ -1,8 +1,9 @@
-//! Readers of the trace: the text ladder and the packet capture.
+//! Readers of the trace: the text ladder, the packet capture, and charts.
 //!
 //! A reader is a [`Sink`]; it sees what a host tells and nothing else. [`Shared`] keeps a handle on a reader that was
 //! given away, [`Tee`] feeds several.
 
+mod chart;
 mod exchange;
 mod ladder;
 mod packet;
@@ -12,11 +13,14 @@ mod peer;
 mod script;
 mod text;
 mod track;
+mod window;
 
+pub use chart::{Curve, Curves, Ratios};
 pub use exchange::{Recorder, ladder_of_both};
 pub use ladder::Ladder;
 pub use pcapng::Capture;
 pub use text::{Style, octets};
+pub use window::{Formula, Sample, Windows};
 
 use crate::trace::{Event, Sink};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     test("messages::port_in_use", port_in_use),
     test("messages::capture", capture),
     test("messages::ends_of_a_wire", ends_of_a_wire),
+    test("messages::plots", plots),
     test_as("messages::no_right_for_a_wire", Who::Nobody, Node::Open, no_right_for_a_wire),
 ];
 
@@ -255,4 +256,26 @@ fn no_right_for_a_wire() {
         "wire /proc/self/ns/net red",
         "no right to enter the network namespace /proc/self/ns/net: run with sudo",
     );
+}
+
+fn plots() {
+    refuses(
+        "plot --congestion vegas",
+        "--congestion: there is no congestion control 'vegas': choose cubic, reno, bbr",
+    );
+    refuses("plot --seconds 0", "--seconds: '0' is no time to simulate: give whole seconds from 1 to 3600");
+    refuses("bench --seconds 0", "--seconds: '0' is no time to measure for: give seconds from 0.1 to 600");
+    let said = run("plot /no/such/folder/x.svg --seconds 1");
+    assert_eq!(
+        (said.error.as_str(), said.code),
+        ("tunstack: cannot write /no/such/folder/x.svg: No such file or directory\n", Some(1))
+    );
+    let file = std::env::temp_dir().join(format!("tunstack-plot-{}.svg", std::process::id()));
+    let said = run(&format!("plot {} --seconds 3 --congestion bbr --congestion reno", file.display()));
+    let svg = std::fs::read_to_string(&file).unwrap_or_default();
+    std::fs::remove_file(&file).expect("written");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for name in [">bbr<", ">reno<", ">reno, formula<"] {
+        assert!(svg.contains(name), "{name}: {svg}");
+    }
 }

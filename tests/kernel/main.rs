@@ -5,6 +5,7 @@
 #[path = "../device/harness.rs"]
 mod harness;
 
+mod bench;
 mod closing;
 mod link;
 mod many;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         marks_and_holes::TESTS,
         wireshark::TESTS,
         wire::TESTS,
+        bench::TESTS,
     ]
     .concat();
     harness::main(&tests)

@@ -51,7 +51,13 @@ fn device_options_are_understood_by_every_command() {
             | Command::Resolve(Resolve { device, .. })
             | Command::Doctor(Doctor { device })
             | Command::Sample(Sample { device, .. }) => device,
-            Command::Services(_) | Command::Wire(_) => panic!("has no device"),
+            Command::Services(_)
+            | Command::Wire(_)
+            | Command::Bench(_)
+            | Command::BenchPeer(_)
+            | Command::Plot(_) => {
+                panic!("has no device")
+            }
         };
         assert_eq!(device.tun.as_deref(), Some("t0"));
         assert_eq!(device.addr.len(), 2);

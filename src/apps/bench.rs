@@ -1,0 +1,345 @@
+//! `tunstack bench`: how fast the stack is on this machine, beside the kernel over veth and smoltcp over a plain TUN.
+//!
+//! Each contestant is a server process in a private namespace, and one client, the kernel's sockets, measures them all in
+//! turn, round after round. Nothing outside is touched, and nothing is left behind.
+
+mod client;
+mod kernel;
+mod report;
+mod smol;
+
+use super::cli;
+use super::failure::{Doing as _, Failure, Outcome};
+use crate::base::Cidr;
+use crate::link::netns::{Namespace, enter_private, join};
+use clap::ValueEnum;
+use report::Report;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Ports of the services that every contestant has.
+const ECHO: u16 = 7;
+const DISCARD: u16 = 9;
+const SOURCE: u16 = 19;
+/// The client's address, and the servers'.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+const PREFIX: u8 = 24;
+/// Connections that ask at the same time, and that are opened at the same time.
+const MANY: usize = 64;
+const AT_ONCE: usize = 16;
+/// Longest time that opening the idle connections may take.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Contestant {
+    /// The kernel in another namespace, over a pair of virtual Ethernet interfaces
+    Kernel,
+    /// smoltcp over a plain TUN
+    Smoltcp,
+    /// tunstack over a plain TUN
+    Plain,
+    /// tunstack with segmentation offload
+    Offload,
+}
+
+impl Contestant {
+    const ALL: [Contestant; 4] =
+        [Contestant::Kernel, Contestant::Smoltcp, Contestant::Plain, Contestant::Offload];
+
+    fn name(self) -> &'static str {
+        match self {
+            Contestant::Kernel => "kernel-veth",
+            Contestant::Smoltcp => "smoltcp",
+            Contestant::Plain => "plain TUN",
+            Contestant::Offload => "offload TUN",
+        }
+    }
+}
+
+/// A server that is no tunstack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PeerKind {
+    Kernel,
+    Smoltcp,
+}
+
+/// What is measured.
+struct Metric {
+    /// In the JSON.
+    name: &'static str,
+    /// In the table.
+    label: &'static str,
+    less_is_better: bool,
+    digits: usize,
+}
+
+const fn more(name: &'static str, label: &'static str, digits: usize) -> Metric {
+    Metric { name, label, less_is_better: false, digits }
+}
+
+const fn less(name: &'static str, label: &'static str, digits: usize) -> Metric {
+    Metric { name, label, less_is_better: true, digits }
+}
+
+const METRICS: [Metric; 10] = [
+    more("to_gbit", "to it, Gbit/s", 2),
+    more("from_gbit", "from it, Gbit/s", 2),
+    less("p50_us", "round trip, us", 1),
+    less("p50_one_cpu_us", "  both on one CPU, us", 1),
+    less("p50_two_cpus_us", "  on two CPUs, us", 1),
+    more("trips_64", "trips/s, 64 connections", 0),
+    more("connections", "connections/s", 0),
+    less("cpu_per_gb_to", "CPU s per GB, to it", 3),
+    less("cpu_per_gb_from", "CPU s per GB, from it", 3),
+    less("idle_octets", "octets/idle connection", 0),
+];
+
+/// A value for each of [`METRICS`], as far as it could be measured.
+type Measured = [Option<f64>; METRICS.len()];
+
+/// Runs one of the servers that are measured.
+pub fn run_peer(options: &cli::BenchPeer) -> Outcome {
+    match options.kind {
+        PeerKind::Kernel => kernel::serve(options.addr.address),
+        PeerKind::Smoltcp => smol::serve(options),
+    }
+}
+
+/// How it is to be measured.
+struct Plan {
+    time: Duration,
+    connections: usize,
+    mtu: u32,
+}
+
+/// Runs `tunstack bench`.
+pub fn run(options: &cli::Bench) -> Outcome {
+    enter_private()?;
+    let (seconds, rounds, connections) = if options.quick { (0.5, 1, 1000) } else { (2.0, 5, 10_000) };
+    let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
+    let connections = options.connections.map_or(connections, |count| count as usize);
+    let plan = Plan { time, connections: connections.min(descriptors()), mtu: options.mtu.unwrap_or(1500) };
+    let wanted = |who: &Contestant| {
+        *who == Contestant::Kernel || options.only.is_empty() || options.only.contains(who)
+    };
+    let contestants: Vec<Contestant> = Contestant::ALL.into_iter().filter(wanted).collect();
+    let mut report = Report { contestants, rounds: Vec::new(), seconds: time.as_secs_f64(), mtu: plan.mtu };
+    let rounds = options.rounds.unwrap_or(rounds);
+    for round in 1..=rounds {
+        let mut reached = Vec::new();
+        for who in report.contestants.clone() {
+            err!("\rround {round} of {rounds}: {:12}", who.name());
+            // Memory does not change from round to round, and ten thousand connections take their time.
+            let idle = if round == 1 { plan.connections } else { 0 };
+            reached.push(measure(who, &plan, idle).unwrap_or_else(|failure| {
+                errln!("\r{} cannot be measured: {failure}", who.name());
+                Measured::default()
+            }));
+        }
+        report.rounds.push(reached);
+    }
+    err!("\r{:40}\r", "");
+    out!("{}", report.table());
+    outln!(
+        "Medians of {rounds} rounds of {:.1} s each at an MTU of {}; x: times the kernel's.",
+        time.as_secs_f64(),
+        plan.mtu
+    );
+    for (ending, text) in [("json", report.json()), ("svg", report.svg())] {
+        let path = options.out.with_extension(ending);
+        std::fs::write(&path, text).doing(format_args!("cannot write {}", path.display()))?;
+    }
+    outln!("{0}.json and {0}.svg have it all.", options.out.display());
+    Ok(())
+}
+
+/// As many open files as the system allows, less what is needed besides.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX)).saturating_sub(100)
+}
+
+/// A server in its namespace.
+struct Server {
+    child: Child,
+    client: Namespace,
+    /// Keeps the far namespace while the server lives.
+    _far: Option<Namespace>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
+    let client = Namespace::new()?;
+    client.run(tune)?;
+    let program = std::env::current_exe().doing("cannot find this program")?;
+    let mut command = Command::new(program);
+    let (ours, theirs) = (Cidr { address: CLIENT, prefix: PREFIX }, Cidr { address: SERVER, prefix: PREFIX });
+    let far = match who {
+        Contestant::Kernel => {
+            let far = Namespace::new()?;
+            far.run(tune)?;
+            join((&client, ours), (&far, theirs), "veth0", mtu)?;
+            Some(far)
+        }
+        Contestant::Smoltcp | Contestant::Plain | Contestant::Offload => None,
+    };
+    let peer = |command: &mut Command, kind: &str| {
+        command.args(["bench-peer", kind]);
+    };
+    match who {
+        Contestant::Kernel => peer(&mut command, "kernel"),
+        Contestant::Smoltcp => peer(&mut command, "smoltcp"),
+        Contestant::Plain | Contestant::Offload => {
+            let offload = if who == Contestant::Offload { "on" } else { "off" };
+            command.args(["serve", "echo", "discard", "chargen", "--tun", "tun0", "--offload", offload]);
+        }
+    }
+    command.args(["--addr", &theirs.to_string(), "--peer", &ours.to_string(), "--mtu", &mtu.to_string()]);
+    far.as_ref().unwrap_or(&client).enter_in(&mut command).doing("cannot start a server")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing("cannot start a server")?;
+    let stderr = child.stderr.take();
+    let server = Server { child, client, _far: far };
+    if who != Contestant::Kernel {
+        let mut line = String::new();
+        stderr
+            .map(|stderr| BufReader::new(stderr).read_line(&mut line))
+            .transpose()
+            .doing("no word from a server")?;
+        if !line.contains("serving") {
+            return Err(Failure::run(line.trim().trim_start_matches("tunstack: ")));
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.client.run(|| client::connect(SERVER, ECHO))?.is_err() {
+        if Instant::now() > until {
+            return Err(Failure::run("its server does not answer"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(server)
+}
+
+/// Lets a client open connections without end: no TIME-WAIT, many ports, a long queue. Where forbidden, fewer.
+fn tune() {
+    for (name, value) in [
+        ("ipv4/tcp_max_tw_buckets", "0"),
+        ("ipv4/ip_local_port_range", "2000 65000"),
+        ("ipv4/tcp_max_syn_backlog", "8192"),
+        ("core/somaxconn", "4096"),
+    ] {
+        let _ = std::fs::write(format!("/proc/sys/net/{name}"), value);
+    }
+}
+
+/// All measurements of one contestant, in one process of its own.
+fn measure(who: Contestant, plan: &Plan, idle: usize) -> Outcome<Measured> {
+    let server = start(who, plan.mtu)?;
+    let pid = server.child.id();
+    let (time, all) = (plan.time, sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()));
+    let work = || -> Outcome<Measured> {
+        let mut values = Measured::default();
+        for (rate, cpu, bulk) in
+            [(0, 7, client::bulk_to as fn(IpAddr, Duration) -> Outcome<f64>), (1, 8, client::bulk_from)]
+        {
+            let (before, begin) = (processor_time(pid), Instant::now());
+            let octets = bulk(SERVER, time)?;
+            let gigabytes = octets * begin.elapsed().as_secs_f64() / 1e9;
+            values[rate] = Some(octets * 8.0 / 1e9);
+            // Of the kernel's receiving and sending most is done outside of any process.
+            values[cpu] = (who != Contestant::Kernel).then(|| (processor_time(pid) - before) / gigabytes);
+        }
+        let p50 = |times: Vec<Duration>| times.get(times.len() / 2).map(|time| time.as_secs_f64() * 1e6);
+        values[2] = p50(client::round_trips(SERVER, time)?);
+        for (metric, (ours, theirs)) in [3, 4].into_iter().zip(placements(&all)) {
+            place(pid, &theirs);
+            let _ = sched_setaffinity(None, &ours);
+            values[metric] = p50(client::round_trips(SERVER, time)?);
+            let _ = sched_setaffinity(None, &all);
+            place(pid, &all);
+        }
+        values[5] = Some(client::round_trips_on_many(SERVER, MANY, time)?);
+        values[6] = Some(client::connections(SERVER, AT_ONCE, time)?);
+        Ok(values)
+    };
+    let mut values = server.client.run(work)??;
+    drop(server);
+    // In a fresh process: what others left behind is no idle connection's. The kernel's are in no process.
+    if idle > 0 && who != Contestant::Kernel {
+        values[9] = Some(idle_octets(who, plan, idle)?);
+    }
+    Ok(values)
+}
+
+/// Octets of memory for each idle connection.
+fn idle_octets(who: Contestant, plan: &Plan, count: usize) -> Outcome<f64> {
+    let server = start(who, plan.mtu)?;
+    let pid = server.child.id();
+    server.client.run(|| {
+        // The first ones make what all of them share.
+        drop(client::idle(SERVER, MANY.min(count), OPENING)?);
+        let before = resident(pid);
+        let streams = client::idle(SERVER, count, OPENING)?;
+        Ok((resident(pid) - before) / streams.len() as f64)
+    })?
+}
+
+/// Both on one processor, and each on its own where there are two.
+fn placements(all: &CpuSet) -> Vec<(CpuSet, CpuSet)> {
+    let one = |cpu: usize| {
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        set
+    };
+    let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
+    match (cpus.next(), cpus.next()) {
+        (Some(a), Some(b)) => vec![(one(a), one(a)), (one(a), one(b))],
+        (Some(a), None) => vec![(one(a), one(a))],
+        _ => Vec::new(),
+    }
+}
+
+/// The threads of a process.
+fn threads(pid: u32) -> Vec<i32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Lets all threads of a process run only there. In vain for one that has just ended.
+fn place(pid: u32, cpus: &CpuSet) {
+    for thread in threads(pid).into_iter().filter_map(Pid::from_raw) {
+        let _ = sched_setaffinity(Some(thread), cpus);
+    }
+}
+
+/// Seconds that the threads of a process have run.
+fn processor_time(pid: u32) -> f64 {
+    let ran = |thread: i32| -> Option<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    threads(pid).into_iter().filter_map(ran).sum::<f64>() / 1e9
+}
+
+/// Octets of memory that a process has.
+fn resident(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or_default() * 1024.0
+}
