@@ -33,14 +33,13 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     let scales = info.snd_wscale & 0xf | (info.rcv_wscale & 0xf) << 4;
     let mut octets = vec![
         state_number(info.state),
-        0,
+        info.ca_state,
         small(info.retransmits),
         small(info.probes),
         small(info.backoff),
         options,
         scales,
-        // Bit 0 would tell of a rate limited by the application.
-        (info.fast_open_client_fail & 3) << 1,
+        u8::from(info.app_limited) | (info.fast_open_client_fail & 3) << 1,
     ];
     let words = [
         micros(info.rto),
@@ -52,10 +51,10 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
         info.lost,
         info.retrans,
         0,
+        info.last_data_sent,
         0,
-        0,
-        0,
-        0,
+        info.last_data_recv,
+        info.last_ack_recv,
         info.pmtu,
         info.rcv_ssthresh,
         micros(info.rtt),
@@ -63,14 +62,14 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
         info.snd_ssthresh,
         info.snd_cwnd,
         info.advmss,
-        0,
+        info.reordering,
         micros(info.rcv_rtt),
         info.rcv_space,
         info.total_retrans,
     ];
     words.iter().for_each(|word| octets.extend(word.to_ne_bytes()));
     // Pacing rates, then what was acknowledged and received.
-    let longs = [0, 0, info.bytes_acked, info.bytes_received];
+    let longs = [info.pacing_rate, u64::MAX, info.bytes_acked, info.bytes_received];
     longs.iter().for_each(|long| octets.extend(long.to_ne_bytes()));
     let words = [
         info.segs_out,
@@ -82,12 +81,12 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     ];
     words.iter().for_each(|word| octets.extend(word.to_ne_bytes()));
     // Delivery rate and the three busy times.
-    let longs = [0, 0, 0, 0];
+    let longs = [info.delivery_rate, info.busy_time, info.rwnd_limited, info.sndbuf_limited];
     longs.iter().for_each(|long: &u64| octets.extend(long.to_ne_bytes()));
-    [0u32; 2].iter().for_each(|word| octets.extend(word.to_ne_bytes()));
+    [info.delivered, 0].iter().for_each(|word| octets.extend(word.to_ne_bytes()));
     let longs = [info.bytes_sent, info.bytes_retrans];
     longs.iter().for_each(|long| octets.extend(long.to_ne_bytes()));
-    [0u32, 0, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd]
+    [info.dsack_dups, info.reord_seen, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd]
         .iter()
         .for_each(|word| octets.extend(word.to_ne_bytes()));
     octets
@@ -103,6 +102,11 @@ mod tests {
             state: "CLOSE-WAIT",
             rtt: 1234,
             snd_cwnd: 10,
+            ca_state: 3,
+            delivered: 5,
+            reordering: 6,
+            busy_time: 11,
+            reord_seen: 1,
             bytes_acked: 77,
             bytes_sent: 88,
             rcv_ooopack: 3,
@@ -114,7 +118,8 @@ mod tests {
         let octets = encode(&info);
         let word = |at: usize| u32::from_ne_bytes(octets[at..at + 4].try_into().expect("four"));
         // Offsets of <linux/tcp.h> on 64-bit Linux.
-        assert_eq!((octets[0], octets[5], octets[7]), (8, 32, 4));
+        assert_eq!((octets[0], octets[1], octets[5], octets[7]), (8, 3, 32, 4));
+        assert_eq!((word(88), word(168), word(192), word(220)), (6, 11, 5, 1));
         assert_eq!((word(68), word(80)), (1234, 10));
         assert_eq!((word(120), word(200), word(224), word(232)), (77, 88, 3, 9));
         assert_eq!(octets.len(), 236);

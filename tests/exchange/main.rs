@@ -35,6 +35,7 @@ mod sack_sender;
 mod state_table;
 mod syn_cookies;
 mod tail_loss;
+mod tcp_info;
 mod time_wait;
 mod time_wait_reuse;
 mod timestamps;

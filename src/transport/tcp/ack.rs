@@ -88,6 +88,11 @@ impl Synchronized {
             snd.rtt.note(rtt, env.now);
         }
         let rate = snd.out.rate.on_delivery(&delivery, env.now, snd.rtt.min());
+        if let Some(rate) = &rate {
+            self.stats.on_rate(rate);
+        }
+        let segments = delivery.octets.div_ceil(snd.mss.max(1));
+        self.stats.delivered = self.stats.delivered.wrapping_add(segments);
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
         AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, ece, window }

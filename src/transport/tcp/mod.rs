@@ -5,6 +5,7 @@
 
 mod ack;
 mod burst;
+mod chrono;
 mod close;
 mod common;
 mod congestion;

@@ -112,6 +112,11 @@ impl Patience {
 }
 
 impl Reordering {
+    /// What Linux would show as `tcpi_reordering`: segments above a hole that say nothing yet.
+    pub fn segments(&self) -> u32 {
+        DUP_THRESHOLD * (1 + u32::from(self.seen) * (1 + u32::from(self.widened)))
+    }
+
     /// A recovery is over: after sixteen the window is narrow again.
     pub fn on_recovered(&mut self) {
         self.persist = self.persist.saturating_sub(1);

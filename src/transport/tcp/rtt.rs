@@ -12,12 +12,21 @@ pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
 /// The least round trip is that of two such spans at most (Linux's tcp_min_rtt_wlen).
 const HALF_WINDOW: Duration = Duration::from_secs(150);
 
-/// A minimum over a sliding window, in two halves (RFC 8985 §6.2 step 1).
-#[derive(Clone, Copy, Debug, Default)]
+/// A minimum over a sliding window, in two halves (RFC 8985 §6.2 step 1); in microseconds, for it is in every connection.
+#[derive(Clone, Copy, Debug)]
 struct Least {
-    current: Option<Duration>,
-    before: Option<Duration>,
+    current: u32,
+    before: u32,
     since: Instant,
+}
+
+/// No sample yet.
+const NONE: u32 = u32::MAX;
+
+impl Default for Least {
+    fn default() -> Least {
+        Least { current: NONE, before: NONE, since: Instant::ZERO }
+    }
 }
 
 /// What is known of the round-trip time.
@@ -70,17 +79,18 @@ impl Rtt {
 
     /// The least round-trip time of the last minutes; `None` before the first.
     pub fn min(&self) -> Option<Duration> {
-        let Least { current, before, .. } = self.least;
-        [current, before].into_iter().flatten().min()
+        let least = self.least.current.min(self.least.before);
+        (least != NONE).then(|| Duration::from_micros(u64::from(least)))
     }
 
     /// Takes note of the round-trip time of any one segment.
     pub fn note(&mut self, r: Duration, now: Instant) {
         let least = &mut self.least;
         if now.since(least.since) >= HALF_WINDOW {
-            *least = Least { current: None, before: least.current, since: now };
+            *least = Least { current: NONE, before: least.current, since: now };
         }
-        least.current = Some(least.current.map_or(r, |min| min.min(r)));
+        let micros = u32::try_from(r.as_micros()).unwrap_or(NONE - 1);
+        least.current = least.current.min(micros);
     }
 
     /// Takes a measured round-trip time into the estimate.

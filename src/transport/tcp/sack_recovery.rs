@@ -25,6 +25,7 @@ impl Synchronized {
         let out = &mut *snd.out;
         if context.dsack.is_some() {
             env.counters.tcp_ext_dsack_recv += 1;
+            self.stats.dsack_dups = self.stats.dsack_dups.wrapping_add(1);
             out.rack.on_dsack(&mut snd.reordering, snd.una, snd.nxt);
         }
         let (isn, echo) = (common.isn, context.echo);
@@ -33,7 +34,9 @@ impl Synchronized {
         let seen = snd.reordering.seen;
         let times = (env.now, snd.rtt.min());
         out.rack.on_delivery(&mut snd.reordering, &context.delivery, times, sent_after);
-        env.counters.tcp_ext_sack_reorder += u64::from(snd.reordering.seen && !seen);
+        let news = snd.reordering.seen && !seen;
+        env.counters.tcp_ext_sack_reorder += u64::from(news);
+        self.stats.reord_seen += u32::from(news);
         self.end_if_recovered(common, env);
         self.judge_probe(common, env, context);
         let found = self.find_losses(env.now);

@@ -94,6 +94,28 @@ impl Settings {
 pub struct TcpInfo {
     /// RFC name of the state.
     pub state: &'static str,
+    /// What is done about losses: 0 Open, 1 Disorder, 2 CWR, 3 Recovery, 4 Loss.
+    pub ca_state: u8,
+    /// The delivery rate is what the application offered, not what the path takes.
+    pub app_limited: bool,
+    /// Segments.
+    pub reordering: u32,
+    /// Octets per second.
+    pub pacing_rate: u64,
+    /// Octets per second.
+    pub delivery_rate: u64,
+    /// Segments.
+    pub delivered: u32,
+    /// Microseconds with something to send.
+    pub busy_time: u64,
+    /// Microseconds of them that the peer's window held it up.
+    pub rwnd_limited: u64,
+    /// Microseconds of them that the send buffer was too small.
+    pub sndbuf_limited: u64,
+    /// D-SACKs that came.
+    pub dsack_dups: u32,
+    /// How often reordering was seen first.
+    pub reord_seen: u32,
     pub retransmits: u32,
     pub probes: u32,
     pub backoff: u32,

@@ -1,14 +1,17 @@
 //! What a connection counts about itself, and its `TCP_INFO`.
 
+use super::chrono::Chrono;
 use super::common::Common;
-use super::congestion::Controller;
+use super::congestion::{Controller, RateSample};
 use super::fast_open::ClientFail;
+use super::recovery::Mode;
+use super::sender::Sender;
 use super::settings::TcpInfo;
 use super::synchronized::Synchronized;
 use crate::base::{Duration, Instant};
 
 /// Counts of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Stats {
     pub bytes_sent: u64,
     pub bytes_retrans: u64,
@@ -21,6 +24,65 @@ pub(super) struct Stats {
     pub syn_data_acked: bool,
     /// Why our Fast Open failed.
     pub fast_open: ClientFail,
+    /// Segments delivered, by SACK or in order.
+    pub delivered: u32,
+    /// D-SACKs, and how often reordering was seen.
+    pub dsack_dups: u32,
+    pub reord_seen: u32,
+    /// The last delivery rate in octets per second, and whether the application limited it.
+    pub delivery_rate: u64,
+    pub app_limited: bool,
+    pub chrono: Chrono,
+}
+
+impl Stats {
+    pub fn new(now: Instant) -> Stats {
+        Stats {
+            bytes_sent: 0,
+            bytes_retrans: 0,
+            segs_out: 0,
+            segs_in: 0,
+            data_segs_out: 0,
+            data_segs_in: 0,
+            retrans: 0,
+            syn_data_acked: false,
+            fast_open: ClientFail::default(),
+            delivered: 0,
+            dsack_dups: 0,
+            reord_seen: 0,
+            delivery_rate: 0,
+            app_limited: false,
+            chrono: Chrono::new(now),
+        }
+    }
+
+    /// An acknowledgment told the rate. As Linux: what the application limited counts only when it is higher.
+    pub fn on_rate(&mut self, sample: &RateSample) {
+        let rate = u64::from(sample.delivered) * 1_000_000_000 / sample.interval.as_nanos().max(1);
+        if !sample.app_limited || rate >= self.delivery_rate {
+            (self.delivery_rate, self.app_limited) = (rate, sample.app_limited);
+        }
+    }
+}
+
+/// Linux's numbers of what a sender is doing about losses (`tcp_ca_state`).
+fn ca_state(snd: &Sender) -> u8 {
+    match snd.out.recovery.mode {
+        Mode::Open if snd.out.board.sacked() > 0 || snd.out.recovery.dup_acks > 0 => 1,
+        Mode::Open => 0,
+        Mode::Cwr => 2,
+        Mode::Fast => 3,
+        Mode::Loss => 4,
+    }
+}
+
+/// The controller's pacing rate; without one what Linux would pace by: twice the window in a round trip, later 1.2 times.
+fn pacing_rate(snd: &Sender) -> u64 {
+    let cwnd = snd.congestion.cwnd();
+    let fifths = if cwnd < snd.congestion.ssthresh() / 2 { 10 } else { 6 };
+    let srtt = snd.rtt.srtt().map_or(1_000_000, |srtt| srtt.as_nanos());
+    let by_window = || u64::from(cwnd) * fifths * 200_000_000 / srtt.max(1);
+    snd.congestion.pacing_rate().unwrap_or_else(by_window)
 }
 
 impl Synchronized {
@@ -33,9 +95,21 @@ impl Synchronized {
             super::rtt::Estimate::NoSample => Duration::ZERO,
             super::rtt::Estimate::Measured { rttvar, .. } => rttvar,
         };
+        let spent = self.stats.chrono.spent(now);
         let ago = |at: Option<Instant>| at.map_or(0, |at| now.since(at).as_millis() as u32);
         TcpInfo {
             state: self.state().name(),
+            ca_state: ca_state(snd),
+            app_limited: self.stats.app_limited,
+            reordering: snd.reordering.segments(),
+            pacing_rate: pacing_rate(snd),
+            delivery_rate: self.stats.delivery_rate,
+            delivered: self.stats.delivered,
+            busy_time: spent.busy,
+            rwnd_limited: spent.window,
+            sndbuf_limited: spent.buffer,
+            dsack_dups: self.stats.dsack_dups,
+            reord_seen: self.stats.reord_seen,
             retransmits: u32::from(snd.rto.expiries),
             probes: self.timers.probes_unanswered(),
             backoff: u32::from(snd.rto.backoff),

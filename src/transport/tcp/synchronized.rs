@@ -160,7 +160,7 @@ impl Synchronized {
             urgent: None,
         };
         let ecn = Ecn::new(agreement.ecn, common.isn.iss);
-        let (phase, timers, stats) = (Phase::Established, Timers::new(env.now), Stats::default());
+        let (phase, timers, stats) = (Phase::Established, Timers::new(env.now), Stats::new(env.now));
         let mut sync = Synchronized { phase, snd, rcv, ecn, mtu_search, timers, stats, fast_open: None };
         sync.expand_snd_buf(common, env);
         if common.settings.quick_ack {

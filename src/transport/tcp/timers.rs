@@ -209,6 +209,7 @@ impl Synchronized {
         if snd.blocked == Blocked::Cork {
             self.timers.hold.get_or_insert(env.now + CORK);
         }
+        self.charge_time(common, env.now);
         self.settle_send_timer(common, env);
     }
 

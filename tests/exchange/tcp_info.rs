@@ -1,0 +1,51 @@
+//! `TCP_INFO`: what a connection tells of itself, in Linux's terms.
+
+use super::common::ms;
+use super::rack::{flying, path};
+
+/// tcpi_ca_state: Open, Disorder, Recovery, and after a timeout Loss.
+#[test]
+fn it_tells_what_is_done_about_losses() {
+    let mut x = flying(10);
+    assert_eq!(x.info().ca_state, 0);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>").take_all();
+    assert_eq!((x.info().ca_state, x.info().sacked, x.info().delivered), (1, 1, 1));
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>").take_all();
+    let info = x.info();
+    assert_eq!((info.ca_state, info.sacked, info.retrans, info.lost, info.delivered), (3, 3, 1, 1, 3));
+    x.until(". 1:1001(1000) ack 1");
+    assert_eq!((x.info().ca_state, x.info().retransmits), (4, 1));
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:10001>").take_all();
+    x.peer(&format!(". 1:1(0) ack {}", x.stack_nxt())).take_all();
+    assert_eq!(x.info().ca_state, 0);
+}
+
+/// tcpi_delivery_rate: ten segments of 1000 octets in a round trip of 100 ms.
+#[test]
+fn it_tells_the_rate_of_delivery() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 10001").ignore();
+    let info = x.info();
+    assert_eq!((info.delivery_rate, info.app_limited, info.delivered), (100_000, false, 10));
+    assert_eq!(info.min_rtt, 100_000);
+}
+
+/// tcpi_busy_time and tcpi_rwnd_limited.
+#[test]
+fn it_tells_what_the_time_went_to() {
+    let mut x = path(|_| ());
+    x.quiet_for(ms(500));
+    assert_eq!(x.info().busy_time, 0, "idle");
+    x.peer(". 1:1(0) ack 1 win 2");
+    x.write_octets(1000);
+    x.ignore();
+    x.skip(ms(30));
+    let info = x.info();
+    assert_eq!((info.busy_time, info.rwnd_limited), (30_000, 30_000));
+    x.peer(". 1:1(0) ack 1 win 1000").ignore();
+    x.skip(ms(20));
+    x.peer(". 1:1(0) ack 1001 win 1000");
+    x.skip(ms(50));
+    let info = x.info();
+    assert_eq!((info.busy_time, info.rwnd_limited, info.sndbuf_limited), (50_000, 30_000, 0));
+}
