@@ -128,9 +128,9 @@ pub struct Connection {
 #[derive(Debug)]
 pub(super) enum State {
     SynSent(SynSent),
-    SynReceived(SynReceived),
+    SynReceived(Box<SynReceived>),
     Synchronized(Box<Synchronized>),
-    TimeWait(TimeWait),
+    TimeWait(Box<TimeWait>),
     Closed(Closed),
 }
 
@@ -139,7 +139,7 @@ pub(super) enum State {
 pub(super) struct Closed {
     reset: Option<PendingReset>,
     /// The variables at the end.
-    last: View,
+    last: Box<View>,
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -169,7 +169,7 @@ impl Connection {
         let common = Common::new(flow, isn, Origin::Passive, settings.into(), mtus);
         common.moved(env, TcpState::Listen, TcpState::SynReceived, "SYN arrived", "RFC 9293 §3.10.7.2");
         let agreement = handshake::agree(&common, env, syn);
-        Connection { common, state: State::SynReceived(SynReceived::new(syn, agreement, None)) }
+        Connection { common, state: State::SynReceived(Box::new(SynReceived::new(syn, agreement, None))) }
     }
 
     /// Its SYN-ACK was sent when nothing was kept of it (RFC 4987 §3.6).
@@ -291,7 +291,7 @@ impl Connection {
                 env.counters.tcp_out_rsts += 1;
                 let (flags, options) = (Flags::RST | Flags::ACK, reset.options(env.now, &common.isn));
                 let out = handshake::bare(common, reset.seq, Some(reset.ack), flags, options, Why::Reset);
-                Some(Outgoing { before: env.trace.is_on().then_some(state.last), window: 0, ..out })
+                Some(Outgoing { before: env.trace.is_on().then_some(*state.last), window: 0, ..out })
             }
         }
     }
@@ -319,7 +319,7 @@ impl Connection {
             Next::SynReceived(state) => {
                 let (from, to) = (TcpState::SynSent, TcpState::SynReceived);
                 self.common.moved(env, from, to, "SYNs crossed", "RFC 9293 §3.10.7.3");
-                self.state = State::SynReceived(state);
+                self.state = State::SynReceived(Box::new(state));
                 self.common.output_due = true;
             }
             Next::Synchronized(state) => {
@@ -342,7 +342,7 @@ impl Connection {
         let record = TimeWait::new(state, env);
         self.common.moved(env, from, TcpState::TimeWait, "both FINs are acknowledged", "RFC 9293 §3.10.7.4");
         self.keep_unread(env);
-        self.state = State::TimeWait(record);
+        self.state = State::TimeWait(Box::new(record));
         self.common.output_due = true;
         self.common.wakes |= self.readiness();
     }
@@ -358,7 +358,7 @@ impl Connection {
             (None, Some(_)) => "aborted",
             (None, None) => "done",
         };
-        let last = View { state: TcpState::Closed, ..self.view() };
+        let last = Box::new(View { state: TcpState::Closed, ..self.view() });
         self.common.moved(env, from, TcpState::Closed, why, "RFC 9293 §3.10");
         let error_name = error.map(Errno::name);
         env.trace.emit(env.now, Some(self.common.flow), EventKind::Ended { error: error_name });
@@ -384,11 +384,13 @@ impl Connection {
                     self.common.unread = Some(Box::new(core::mem::take(&mut state.rcv.buffer)));
                 }
             }
-            State::SynSent(SynSent { early, .. }) | State::SynReceived(SynReceived { early, .. }) => {
-                if let Some(early) = early {
+            State::SynSent(SynSent { early: Some(early), .. }) => early.buffer.clear(env.pool),
+            State::SynReceived(state) => {
+                if let Some(early) = &mut state.early {
                     early.buffer.clear(env.pool);
                 }
             }
+            State::SynSent(_) => {}
             State::TimeWait(_) | State::Closed(_) => {}
         }
     }
@@ -442,7 +444,7 @@ impl Connection {
             State::SynReceived(state) => state.view(&self.common, Duration::from_secs(1)),
             State::Synchronized(state) => state.view(&self.common),
             State::TimeWait(state) => state.view(&self.common),
-            State::Closed(state) => state.last,
+            State::Closed(state) => *state.last,
         }
     }
 
@@ -510,11 +512,14 @@ impl Connection {
     /// Octets of memory it holds.
     pub fn memory_octets(&self) -> usize {
         let state = match &self.state {
-            State::SynSent(SynSent { early, .. }) | State::SynReceived(SynReceived { early, .. }) => {
-                early.as_ref().map_or(0, |early| early.buffer.memory_octets())
+            State::SynSent(state) => state.early.as_ref().map_or(0, |early| early.buffer.memory_octets()),
+            State::SynReceived(state) => {
+                let early = state.early.as_ref().map_or(0, |early| early.buffer.memory_octets());
+                size_of::<SynReceived>() + early
             }
             State::Synchronized(state) => state.memory_octets(),
-            State::TimeWait(_) | State::Closed(_) => 0,
+            State::TimeWait(_) => size_of::<TimeWait>(),
+            State::Closed(_) => size_of::<View>(),
         };
         let unread = self.common.unread.as_ref().map_or(0, |buffer| buffer.memory_octets());
         size_of::<Connection>() + state + unread

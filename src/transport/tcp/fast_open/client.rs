@@ -189,7 +189,7 @@ impl SynSent {
                 Ask::Text { .. } if !whole => ClientFail::NotAcked,
                 Ask::No | Ask::Text { .. } => ClientFail::No,
             },
-            ..Stats::default()
+            ..Stats::new(env.now)
         };
         Some((learned, stats))
     }
