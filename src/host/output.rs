@@ -146,6 +146,11 @@ impl Host {
             if local || link.max_packet <= link.mtu { 0 } else { link.max_packet - HEADERS as u32 };
         let complete = local || !link.checksum_offload;
         let mut env = common.env(now);
+        // RFC 8201 §5.2: what anyone learned of the path counts for all, also that it was too long ago.
+        let path_mtu = net.path_mtu(now, flow.remote.ip());
+        if tcp.get(id).is_some_and(|conn| conn.path_mtu() != path_mtu) {
+            tcp.with(&mut env, id, |conn, env| conn.set_path_mtu(env, path_mtu));
+        }
         let Some(out) = tcp.sender(id).next_segment(&mut env, &Limits { max_payload }) else {
             tcp.sent(&mut env, id);
             return None;

@@ -39,6 +39,20 @@ fn opening() -> (Exchange, String) {
     (x, cookie)
 }
 
+/// ECN is agreed on before our SYN is acknowledged.
+#[test]
+fn data_before_the_handshake_is_complete_may_be_marked() {
+    for (syn, syn_ack, ecn) in [("SEW", "SE.", 2), ("S", "S.", 0)] {
+        let mut x = server(16).listening();
+        let cookie = ask(&mut x);
+        x.peer(&format!("{syn} 0:10(10) <mss 1460,FO {cookie}>"));
+        x.stack_ecn(0, &format!("{syn_ack} 0:0(0) ack 11 <mss 1460>"));
+        x.accept().write(b"data");
+        x.stack_ecn(ecn, "P. 1:5(4) ack 11");
+        x.ignore();
+    }
+}
+
 /// conformance: 7413-4.2-off
 #[test]
 fn without_option_and_setting_the_listener_knows_nothing_of_it() {

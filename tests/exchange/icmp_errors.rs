@@ -3,7 +3,8 @@
 use crate::common::exchange::{Exchange, Setup};
 use crate::common::packet;
 use crate::common::{Errno, ms, secs};
-use tunstack::host::Opt;
+use std::net::SocketAddr;
+use tunstack::host::{Domain, MsgFlags, Opt, Type};
 
 /// Types and codes of soft errors, by family (RFC 9293 §3.9.2.2).
 const SOFT_V4: [(u8, u8); 6] = [(3, 0), (3, 1), (3, 5), (11, 0), (11, 1), (12, 0)];
@@ -161,6 +162,38 @@ fn a_smaller_path_mtu_is_used_at_once() {
         assert!(x.info().snd_cwnd >= 10, "it is no congestion");
         // What we advertise stays the interface's.
         x.on_port(41_001).peer("S 0:0(0) <mss 1460>").stack(&format!("S. 0:0(0) ack 1 <mss {full}>"));
+    }
+}
+
+/// What a datagram's error tells of a path counts for the connections on it, and no longer than it is believed.
+///
+/// conformance: 8201-5.2-notify, 1191-6.3-raise
+#[test]
+fn what_others_learn_of_the_path_counts_for_all() {
+    for (v6, mtu) in [(false, 1200), (true, 1300)] {
+        let setup = if v6 { Setup::new().v6() } else { Setup::new() };
+        let mut x = setup.established();
+        let full = x.info().snd_mss;
+        let (local, remote) = x.ends();
+        let domain = if v6 { Domain::Inet6 } else { Domain::Inet };
+        let datagram = x.user("a datagram", |host, now| {
+            let id = host.socket(domain, Type::Dgram)?;
+            host.connect(now, id, Some(SocketAddr::new(remote.ip(), 9)))?;
+            host.send(now, id, &[0; 1400], MsgFlags::empty())
+        });
+        assert_eq!(datagram, Ok(1400));
+        let sent = x.next().bytes;
+        let (kind, code, rest) = if v6 { (2, 0, mtu) } else { (3, 4, mtu) };
+        let quote = &sent[..if v6 { 48 } else { 28 }];
+        let error = packet::icmp(remote.ip(), local.ip(), kind, code, u32::to_be_bytes(rest), quote);
+        x.inject(&error).write_octets(2 * full as usize);
+        let lens: Vec<usize> = x.take_all().iter().map(|tcp| tcp.payload.len()).collect();
+        assert_eq!(lens[0] as u32, mtu - if v6 { 60 } else { 40 }, "{lens:?}");
+        let end = x.stack_nxt();
+        x.peer(&format!(". 1:1(0) ack {end}")).skip(secs(600));
+        x.write_octets(2 * full as usize);
+        assert_eq!(x.take_all()[0].payload.len() as u32, full, "the estimate has aged");
+        x.ignore();
     }
 }
 

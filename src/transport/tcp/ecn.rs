@@ -138,6 +138,16 @@ impl Ecn {
         Ecn { agreed, seen: false, echo: false, cwr_due: false, reduced: iss, paused: false }
     }
 
+    /// Control bits of a SYN-ACK that is still to go (Fast Open).
+    pub fn syn_ack_flags(&self) -> Flags {
+        self.agreed.flags()
+    }
+
+    /// The peer's SYN came again, and our answer goes again.
+    pub fn on_repeated_syn(&mut self, flags: Flags) {
+        self.agreed.on_same_syn(flags);
+    }
+
     /// Did the SYNs agree on it?
     pub fn is_on(&self) -> bool {
         self.agreed != Agreed::No

@@ -138,7 +138,9 @@ impl Synchronized {
         let repeated = seg.flags.contains(Flags::SYN)
             && !seg.flags.intersects(Flags::RST | Flags::ACK)
             && seg.seq == self.rcv.irs;
-        let opening = self.opening_mut().filter(|_| repeated)?;
+        self.opening().filter(|_| repeated)?;
+        self.ecn.on_repeated_syn(seg.flags);
+        let opening = self.opening_mut()?;
         if common.may_challenge(env) {
             opening.timer.due = true;
             common.output_due = true;
@@ -195,6 +197,7 @@ impl Synchronized {
 
     /// The SYN-ACK, if it is due.
     pub fn next_syn_ack<'a>(&mut self, common: &Common, env: &mut Env) -> Option<Outgoing<'a>> {
+        let flags = Flags::SYN | Flags::ACK | self.ecn.syn_ack_flags();
         let opening = self.opening_mut().filter(|opening| opening.timer.due)?;
         let again = opening.timer.is_sent();
         opening.timer.on_sent(env.now, env.config);
@@ -220,8 +223,7 @@ impl Synchronized {
         self.rcv.ack.on_sent();
         self.rcv.last_ack_sent = nxt;
         let why = if again { Why::Retransmit } else { Why::SynAck };
-        let syn_ack =
-            handshake::bare(common, common.isn.iss, Some(nxt), Flags::SYN | Flags::ACK, options, why);
+        let syn_ack = handshake::bare(common, common.isn.iss, Some(nxt), flags, options, why);
         Some(Outgoing { window, ..syn_ack })
     }
 

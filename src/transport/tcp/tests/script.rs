@@ -99,6 +99,16 @@ impl Script {
         x
     }
 
+    /// ESTABLISHED, opened by a peer that asks for ECN.
+    pub fn accepted_with_ecn(mut self) -> Script {
+        let syn = Sent { flags: Flags::SYN | Flags::ECE | Flags::CWR, ..self.peer_syn() };
+        self.end.accept(self.now, ISS, &syn, self.settings.clone(), 1500);
+        assert!(self.sent()[0].flags.contains(Flags::ECE));
+        self.wait(ms(100));
+        self.peer(".", 1, 1, "");
+        self
+    }
+
     /// In one of the synchronized states.
     pub fn in_state(state: TcpState, syn: PeerSyn) -> Script {
         let mut x = Script::new(syn);
@@ -220,6 +230,7 @@ impl Script {
                 'P' => Flags::PSH,
                 'R' => Flags::RST,
                 'U' => Flags::URG,
+                'E' => Flags::ECE,
                 '.' => Flags::ACK,
                 other => panic!("no flag {other}"),
             }

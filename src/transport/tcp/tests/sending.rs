@@ -69,6 +69,25 @@ fn a_burst_is_filled_before_it_goes() {
     x.expect(&[". 10001:11001(1000) ack 1", ". 11001:12001(1000) ack 1"]);
 }
 
+/// CWR belongs to one segment: it leaves by itself where others would leave together.
+///
+/// conformance: 3168-6.1.2-cwr
+#[test]
+fn the_reduction_is_told_in_a_segment_of_its_own() {
+    let mut x = Script::new(PeerSyn { window: 65_535, ..PeerSyn::PLAIN }).accepted_with_ecn();
+    x.end.max_payload = 60_000;
+    x.send(&[b'x'; 30_000]).expect("room");
+    x.expect(&[". 1:10001(10000) ack 1"]);
+    x.peer("E.", 1, 10_001, "");
+    let sent: Vec<(bool, usize)> = x
+        .sent()
+        .iter()
+        .map(|sent| (sent.flags.contains(crate::wire::tcp::Flags::CWR), sent.payload.len()))
+        .collect();
+    assert_eq!(sent[0], (true, 1000), "{sent:?}");
+    assert!(sent.len() > 1 && sent[1..].iter().all(|(cwr, len)| !cwr && *len > 1000), "{sent:?}");
+}
+
 /// conformance: 9293-SHLD-7, 9293-MUST-17, 9293-SHLD-27, 9293-MUST-60
 #[test]
 fn nagle_gathers_small_writes() {
