@@ -147,7 +147,7 @@ pub fn run(options: &cli::Bench) -> Outcome {
     err!("\r{:40}\r", "");
     out!("{}", report.table());
     outln!(
-        "Medians of {rounds} rounds of {:.1} s each at an MTU of {}; x: times the kernel's.",
+        "Rounds: {rounds}, medians; {:.1} s for each value; MTU {}; x: times the kernel's.",
         time.as_secs_f64(),
         plan.mtu
     );

@@ -1,5 +1,6 @@
 //! Tail loss probes (RFC 8985 §7). The round-trip time is 100 ms, the RTO 300 ms.
 
+use super::common::exchange::Setup;
 use super::common::ms;
 use super::rack::{flying, path};
 
@@ -75,6 +76,24 @@ fn the_answer_shows_what_else_is_lost() {
     x.after(ms(100)).peer(". 1:1(0) ack 8001 <nop,nop,sack 9001:10001>").sends(8001, 1, 1000);
     x.after(ms(100)).peer(". 1:1(0) ack 10001");
     assert_eq!((x.counter("TcpExtTCPTimeouts"), x.info().unacked), (0, 0));
+}
+
+/// Data out of order does not change what a receiver echoes (RFC 7323 §4.3): the old echo beside the SACK block does not mean that
+/// the probe's original came.
+///
+/// conformance: 8985-7.4-general
+#[test]
+fn an_old_echo_beside_a_sack_block_hides_no_loss() {
+    let mut x = Setup::reno().syn_options("mss 1012,sackOK,TS val * ecr *,nop,wscale 7").syn_received();
+    x.after(ms(100)).peer(". 1:1(0) ack 1 <nop,nop,TS val * ecr *>").accept();
+    x.write_octets(10_000);
+    x.sends(1, 10, 1000);
+    let old = x.latest_timestamp().expect("timestamps");
+    x.after(ms(100)).peer(&format!(". 1:1(0) ack 7001 <nop,nop,TS val * ecr {old}>"));
+    x.until("P. 9001:10001(1000) ack 1 <nop,nop,TS val * ecr *>");
+    x.after(ms(100));
+    x.peer(&format!(". 1:1(0) ack 7001 <nop,nop,TS val * ecr {old},nop,nop,sack 9001:10001>"));
+    x.sends(7001, 1, 1000);
 }
 
 /// conformance: 8985-7.4-single

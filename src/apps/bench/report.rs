@@ -97,7 +97,7 @@ impl Report {
             ratios.iter().any(Option::is_some).then(|| (metric.label.to_owned(), ratios))
         });
         let note = format!(
-            "median of {} rounds; longer is better; values that are better when small are turned round",
+            "rounds: {}; to the right is better: times and memory are turned round",
             self.rounds.len()
         );
         Ratios {

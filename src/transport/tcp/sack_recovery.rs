@@ -22,13 +22,16 @@ impl Synchronized {
     /// Everything but what is taken back. Octets newly found lost.
     pub fn repair_by_sack(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) -> u32 {
         let snd = &mut self.snd;
+        // RFC 7323 §4.3: what arrives out of order changes no echo, so one beside a SACK block says nothing of its segment.
+        let una = snd.offset(snd.una);
+        let echo = context.echo.filter(|_| context.delivery.newest.is_some_and(|newest| newest.end <= una));
         let out = &mut *snd.out;
         if context.dsack.is_some() {
             env.counters.tcp_ext_dsack_recv += 1;
             self.stats.dsack_dups = self.stats.dsack_dups.wrapping_add(1);
             out.rack.on_dsack(&mut snd.reordering, snd.una, snd.nxt);
         }
-        let (isn, echo) = (common.isn, context.echo);
+        let isn = common.isn;
         let sent_after =
             |sent| echo.is_some_and(|echo| timestamps::before(echo, timestamps::clock(sent, &isn)));
         let seen = snd.reordering.seen;
