@@ -3,7 +3,7 @@
 use crate::wires::{connected, pair};
 use std::io::{ErrorKind, Read, Write};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tunstack::runtime::{Stack, Trigger};
 use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream, UdpSocket};
 
@@ -99,12 +99,23 @@ fn a_thousand_stacks_leave_nothing() {
             }
         }
     };
+    let threads = count("/proc/self/task");
     one_round(0);
-    let (threads, descriptors) = (count("/proc/self/task"), count("/proc/self/fd"));
+    let descriptors = count("/proc/self/fd");
     // A wire connects two stacks: 500 rounds are 1,000 stacks.
     (0..500).for_each(one_round);
-    assert_eq!(count("/proc/self/task"), threads, "threads");
+    assert_eq!(threads_left(threads), threads, "threads");
     assert_eq!(count("/proc/self/fd"), descriptors, "descriptors");
+}
+
+/// How many threads there are, once those that have ended are gone from /proc: the kernel shows them a moment longer than `join`
+/// waits. One that never ends is still there after a second.
+fn threads_left(expected: usize) -> usize {
+    let patience = Instant::now() + Duration::from_secs(1);
+    while count("/proc/self/task") != expected && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    count("/proc/self/task")
 }
 
 #[test]
@@ -119,7 +130,7 @@ fn sockets_that_outlive_their_stack_hold_nothing() {
             UdpSocket::bind(&stack, "127.0.0.1:0").expect("bind")
         })
         .collect();
-    assert_eq!((count("/proc/self/task"), count("/proc/self/fd")), (threads, descriptors));
+    assert_eq!((threads_left(threads), count("/proc/self/fd")), (threads, descriptors));
     for socket in sockets {
         assert_eq!(socket.send_to(b"x", "127.0.0.1:9").expect_err("no stack").kind(), ErrorKind::NetworkDown);
     }
