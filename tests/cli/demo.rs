@@ -91,6 +91,14 @@ fn shell_and_wait() {
 /// What tcpdump and tshark say when they begin.
 const LISTENS: [&str; 2] = ["listening on", "Capturing on"];
 
+/// Whether a line of /proc/net/packet is of a socket that takes packets: it exists some milliseconds before, and the demo is over
+/// in fewer.
+fn is_bound(line: &str) -> bool {
+    // sk RefCnt Type Proto Iface R Rmem …
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words[3] != "0000" && words[4] != "0" && words[5] == "1"
+}
+
 /// The line for another terminal does what it says.
 fn watched() {
     let mut demo =
@@ -104,11 +112,16 @@ fn watched() {
     // Without a place for its settings tshark complains.
     watch.args(words).args(["-c", "2"]).env("HOME", "/tmp").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut watch = watch.spawn().expect("nsenter");
-    let said = BufReader::new(watch.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let mut said =
+        BufReader::new(watch.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     // It listens, or says why not.
     let mut last = String::new();
-    let listens =
-        said.inspect(|line| last.clone_from(line)).any(|line| LISTENS.iter().any(|word| line.contains(word)));
+    let listens = said
+        .by_ref()
+        .inspect(|line| last.clone_from(line))
+        .any(|line| LISTENS.iter().any(|word| line.contains(word)));
+    // It goes on writing there.
+    let reader = std::thread::spawn(move || said.count());
     let mut input = demo.stdin.take().expect("piped");
     if !listens {
         drop(input);
@@ -116,10 +129,12 @@ fn watched() {
         crate::harness::skip(&format!("{line}: {last}"));
     }
     let sockets = format!("/proc/{}/net/packet", demo.id());
-    let count = || std::fs::read_to_string(&sockets).map_or(0, |text| text.lines().count());
-    eventually("a packet socket below the heading", || count() > 1);
+    eventually("a packet socket that is bound", || {
+        std::fs::read_to_string(&sockets).is_ok_and(|text| text.lines().skip(1).any(is_bound))
+    });
     input.write_all(b"\n").expect("waits");
     let output = watch.wait_with_output().expect("our child");
+    reader.join().expect("read to its end");
     let seen = String::from_utf8_lossy(&output.stdout);
     assert!(seen.contains("10.9.0.1") && (seen.contains("[SYN]") || seen.contains("[S]")), "{seen}");
     drop(input);
