@@ -42,28 +42,37 @@ impl Synchronized {
         if seg.is_empty() {
             env.counters.tcp_ext_pure_acks += 1;
         }
+        let sending = self.snd.out.made().is_some();
         let context = self.take_ack(env, seg);
         if context.acked > 0 {
             self.on_progress(common, env, &context);
         }
-        let reducing = self.snd.out.recovery.is_reducing();
-        let lost = self.repair(common, env, &context);
-        if context.ece {
-            self.on_ecn_echo(common, env, &context);
-        }
-        self.tell_controller(env, &context, lost, reducing);
-        if context.acked > 0 || context.delivery.octets > 0 {
-            self.restart_retransmit_timer(env, context.acked > 0);
+        // An acknowledgment from a peer that only sends judges nothing of ours.
+        if sending || context.dsack.is_some() || context.ece {
+            self.judge_flight(common, env, &context);
         }
         let news = context.acked > 0 || context.delivery.sacked > 0;
         self.update_window(common, env, seg, &context);
         if self.snd.blocked != Blocked::No || news {
             common.output_due = true;
         }
+        if self.snd.fin_acked() { self.on_fin_acked(common, env) } else { Next::Stay }
+    }
+
+    /// What it says of what is, or was, in flight.
+    fn judge_flight(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) {
+        let reducing = self.snd.out.recovery.is_reducing();
+        let lost = self.repair(common, env, context);
+        if context.ece {
+            self.on_ecn_echo(common, env, context);
+        }
+        self.tell_controller(env, context, lost, reducing);
+        if context.acked > 0 || context.delivery.octets > 0 {
+            self.restart_retransmit_timer(env, context.acked > 0);
+        }
         if self.snd.una == self.snd.nxt {
             self.snd.out.release(self.snd.una);
         }
-        if self.snd.fin_acked() { self.on_fin_acked(common, env) } else { Next::Stay }
     }
 
     /// Takes note of what arrived at the other end.
@@ -87,7 +96,8 @@ impl Synchronized {
         if let Some(rtt) = rtt {
             snd.rtt.note(rtt, env.now);
         }
-        let rate = snd.out.rate.on_delivery(&delivery, env.now, snd.rtt.min());
+        let min_rtt = snd.rtt.min();
+        let rate = snd.out.made().and_then(|out| out.rate.on_delivery(&delivery, env.now, min_rtt));
         if let Some(rate) = &rate {
             self.stats.on_rate(rate);
         }

@@ -50,6 +50,11 @@ impl DerefMut for WhileInFlight {
 }
 
 impl WhileInFlight {
+    /// It, if it was made: what would change nothing of an idle one need not make one.
+    pub fn made(&mut self) -> Option<&mut InFlight> {
+        self.0.as_deref_mut()
+    }
+
     /// Octets from `una` on leave, and nothing was in flight; `delivered` octets came before them on this connection.
     pub fn begin(&mut self, now: Instant, una: SeqNumber, delivered: u64) {
         let flight = self.0.get_or_insert_default();

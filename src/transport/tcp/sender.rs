@@ -232,7 +232,9 @@ impl Sender {
     /// Everything in flight is to be sent again.
     pub fn resend_all(&mut self) {
         self.head_due = None;
-        self.out.board.lose_all(None);
+        if let Some(out) = self.out.made() {
+            out.board.lose_all(None);
+        }
         self.rtt.on_retransmit();
     }
 

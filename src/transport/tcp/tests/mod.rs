@@ -176,6 +176,20 @@ fn an_idle_connection_is_small() {
     assert!(x.end.conn().memory_octets() <= 900, "{}", x.end.conn().memory_octets());
 }
 
+/// What keeps account of a flight is not made for the acknowledgments of a peer that only sends, nor when its window opens.
+#[test]
+fn a_receiver_keeps_no_account_of_a_flight() {
+    for syn in [script::PeerSyn::PLAIN, script::PeerSyn::FULL] {
+        let mut x = script::Script::new(syn).established();
+        let idle = x.end.conn().memory_octets();
+        for (seq, window) in [(1, 1000), (2, 0), (3, 1000)] {
+            x.peer_win("P.", seq, 1, "x", window);
+            assert_eq!(x.recv(1).as_deref(), Ok("x"));
+            assert_eq!(x.end.conn().memory_octets(), idle, "after {seq}");
+        }
+    }
+}
+
 /// Defaults, but for a send buffer that does not grow: most dialogues are not about it.
 fn config() -> Config {
     Config { tcp_wmem: [4096, 2 << 20, 4 << 20], ..Config::default() }
