@@ -168,6 +168,8 @@ impl Server {
     fn open(&mut self, service: Service, port: u16) -> io::Result<()> {
         // An IPv6 socket takes IPv4 too.
         let listener = TcpListener::bind_with_backlog(&self.stack, any(port), 4096)?;
+        // Answers leave at once. Characters without end fill their segments instead. Set here, all connections share it.
+        listener.set_nodelay(service != Service::Chargen)?;
         listener.set_nonblocking(true)?;
         self.listeners.push((listener, service));
         if service.has_udp() {

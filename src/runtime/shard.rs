@@ -3,7 +3,7 @@
 use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
 use super::clock::Clock;
 use super::wake::{Direction, dismiss, enroll};
-use super::watch::{PollerId, PollerState, WatchId};
+use super::watch::{PollerId, PollerState};
 use crate::base::{Duration, Errno, Instant};
 use crate::host::{Host, PacketBuf, SocketId};
 use crate::link::{Device, DeviceError, LinkEvent};
@@ -38,15 +38,50 @@ pub(crate) enum Role {
     Reactor,
 }
 
-/// Who waits for one socket.
+/// Who waits for one socket. Small while that is one poller, for there may be a million.
 #[derive(Debug, Default)]
 struct Slots {
+    poller: Option<PollerId>,
+    more: Option<Box<More>>,
+}
+
+/// Threads and tasks that wait for one socket, and pollers beyond the first.
+#[derive(Debug, Default)]
+struct More {
     read: Vec<Waker>,
     write: Vec<Waker>,
-    watches: Vec<(PollerId, WatchId)>,
+    pollers: Vec<PollerId>,
 }
 
 impl Slots {
+    fn pollers(&self) -> impl Iterator<Item = PollerId> {
+        let others = self.more.iter().flat_map(|more| &more.pollers);
+        self.poller.iter().chain(others).copied()
+    }
+
+    fn add_poller(&mut self, poller: PollerId) {
+        match self.poller {
+            None => self.poller = Some(poller),
+            Some(_) => self.more.get_or_insert_default().pollers.push(poller),
+        }
+    }
+
+    fn remove_poller(&mut self, poller: PollerId) {
+        self.poller.take_if(|known| *known == poller);
+        if let Some(more) = &mut self.more {
+            more.pollers.retain(|known| *known != poller);
+        }
+    }
+
+    /// Hands over all who wait in one direction.
+    fn take(&mut self, direction: Direction, wakes: &mut Vec<Waker>) {
+        if let Some(more) = &mut self.more {
+            wakes.append(more.list(direction));
+        }
+    }
+}
+
+impl More {
     fn list(&mut self, direction: Direction) -> &mut Vec<Waker> {
         match direction {
             Direction::Read => &mut self.read,
@@ -274,12 +309,12 @@ impl Shard {
             let Some(slots) = self.slots.get_mut(event.socket) else { continue };
             for direction in [Direction::Read, Direction::Write] {
                 if direction.wakes().intersects(event.readiness) {
-                    self.wakes.append(slots.list(direction));
+                    slots.take(direction, &mut self.wakes);
                 }
             }
-            for (poller, watch) in &slots.watches {
-                if let Some(poller) = self.pollers.get_mut(*poller) {
-                    poller.on_ready(*watch, event.readiness, &mut self.wakes);
+            for poller in slots.pollers() {
+                if let Some(poller) = self.pollers.get_mut(poller) {
+                    poller.on_ready(event.socket, event.readiness, &mut self.wakes);
                 }
             }
         }
@@ -312,8 +347,8 @@ impl Shard {
             attention.kick();
         }
         for slots in self.slots.values_mut() {
-            self.wakes.append(&mut slots.read);
-            self.wakes.append(&mut slots.write);
+            slots.take(Direction::Read, &mut self.wakes);
+            slots.take(Direction::Write, &mut self.wakes);
         }
         for poller in self.pollers.values_mut() {
             poller.wake_all(&mut self.wakes);
@@ -325,13 +360,13 @@ impl Shard {
 
     pub fn enroll(&mut self, socket: SocketId, direction: Direction, waker: &Waker) {
         if let Some(entry) = self.slots.entry(socket) {
-            enroll(entry.or_default().list(direction), waker);
+            enroll(entry.or_default().more.get_or_insert_default().list(direction), waker);
         }
     }
 
     pub fn dismiss(&mut self, socket: SocketId, direction: Direction, waker: &Waker) {
-        if let Some(slots) = self.slots.get_mut(socket) {
-            dismiss(slots.list(direction), waker);
+        if let Some(more) = self.slots.get_mut(socket).and_then(|slots| slots.more.as_mut()) {
+            dismiss(more.list(direction), waker);
         }
     }
 
@@ -343,21 +378,18 @@ impl Shard {
         self.lingering.retain(|(id, known)| *id != socket || !known.will_wake(waker));
     }
 
-    pub fn add_watch(&mut self, poller: PollerId, socket: SocketId, watch: WatchId) {
+    pub fn add_watch(&mut self, poller: PollerId, socket: SocketId) {
         if let Some(entry) = self.slots.entry(socket) {
-            let watches = &mut entry.or_default().watches;
-            // One poller watches most sockets: no room for four.
-            watches.reserve_exact(1);
-            watches.push((poller, watch));
+            entry.or_default().add_poller(poller);
         }
-        self.look(poller, socket, watch);
+        self.look(poller, socket);
     }
 
     /// Is the socket ready already?
-    pub fn look(&mut self, poller: PollerId, socket: SocketId, watch: WatchId) {
+    pub fn look(&mut self, poller: PollerId, socket: SocketId) {
         let readiness = self.host.readiness(socket);
         if let Some(poller) = self.pollers.get_mut(poller) {
-            poller.on_ready(watch, readiness, &mut self.wakes);
+            poller.on_ready(socket, readiness, &mut self.wakes);
         }
         if !readiness.is_empty() {
             self.tell_reactor();
@@ -366,16 +398,16 @@ impl Shard {
 
     pub fn remove_watch(&mut self, poller: PollerId, socket: SocketId) {
         if let Some(slots) = self.slots.get_mut(socket) {
-            slots.watches.retain(|(id, _)| *id != poller);
+            slots.remove_poller(poller);
         }
     }
 
     /// The socket is gone: nobody is told about it any more, and who still waited looks again.
     pub fn forget(&mut self, socket: SocketId) {
         let Some(mut slots) = self.slots.remove(socket) else { return };
-        self.wakes.append(&mut slots.read);
-        self.wakes.append(&mut slots.write);
-        for (poller, _) in slots.watches {
+        slots.take(Direction::Read, &mut self.wakes);
+        slots.take(Direction::Write, &mut self.wakes);
+        for poller in slots.pollers() {
             if let Some(poller) = self.pollers.get_mut(poller) {
                 poller.remove(socket);
             }

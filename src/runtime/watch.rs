@@ -5,15 +5,13 @@
 
 use super::wake::{dismiss, enroll};
 use crate::host::{Host, Readiness, SocketId};
-use slotmap::{SecondaryMap, SlotMap, new_key_type};
+use slotmap::{SecondaryMap, new_key_type};
 use std::collections::VecDeque;
 use std::task::Waker;
 
 new_key_type! {
     /// A poller of one stack.
     pub(crate) struct PollerId;
-    /// A registration with one poller.
-    pub(crate) struct WatchId;
 }
 
 /// How often a watch reports the same readiness.
@@ -37,68 +35,67 @@ pub struct PollEvent {
     pub readiness: Readiness,
 }
 
-/// What is watched, and how.
+/// How a socket is watched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {
-    pub socket: SocketId,
     pub token: u64,
     pub interest: Readiness,
     pub trigger: Trigger,
-    queued: bool,
     armed: bool,
+    queued: bool,
+    /// Which turn in the ready list is its own: one that it had before it was removed and added again is not.
+    turn: u32,
 }
 
 impl Watch {
-    pub fn new(socket: SocketId, token: u64, interest: Readiness, trigger: Trigger) -> Watch {
+    pub fn new(token: u64, interest: Readiness, trigger: Trigger) -> Watch {
         let interest = interest | Readiness::ERROR | Readiness::HANGUP;
-        Watch { socket, token, interest, trigger, queued: false, armed: true }
+        Watch { token, interest, trigger, armed: true, queued: false, turn: 0 }
     }
 }
 
 /// The state of one poller.
 #[derive(Debug, Default)]
 pub(crate) struct PollerState {
-    watches: SlotMap<WatchId, Watch>,
-    ready: VecDeque<WatchId>,
-    by_socket: SecondaryMap<SocketId, WatchId>,
+    watches: SecondaryMap<SocketId, Watch>,
+    /// Oldest first, each with the number of its turn.
+    ready: VecDeque<(SocketId, u32)>,
+    turns: u32,
     waiting: Vec<Waker>,
     pub notified: bool,
 }
 
 impl PollerState {
-    /// Registers a watch; `None` when the socket has one here already.
-    pub fn add(&mut self, watch: Watch) -> Option<WatchId> {
-        if self.by_socket.contains_key(watch.socket) {
-            return None;
+    /// Registers a watch; `false` when the socket has one here already.
+    pub fn add(&mut self, socket: SocketId, watch: Watch) -> bool {
+        let new = !self.watches.contains_key(socket);
+        if new {
+            self.watches.insert(socket, watch);
         }
-        let id = self.watches.insert(watch);
-        self.by_socket.insert(watch.socket, id);
-        Some(id)
+        new
     }
 
-    /// Changes the watch of a socket, and arms it again.
-    pub fn change(&mut self, watch: Watch) -> Option<WatchId> {
-        let id = *self.by_socket.get(watch.socket)?;
-        let known = self.watches.get_mut(id)?;
-        *known = Watch { queued: known.queued, ..watch };
-        Some(id)
+    /// Changes the watch of a socket, and arms it again; `false` when it has none here.
+    pub fn change(&mut self, socket: SocketId, watch: Watch) -> bool {
+        let Some(known) = self.watches.get_mut(socket) else { return false };
+        *known = Watch { queued: known.queued, turn: known.turn, ..watch };
+        true
     }
 
-    /// Removes the watch of a socket.
-    pub fn remove(&mut self, socket: SocketId) -> Option<WatchId> {
-        let id = self.by_socket.remove(socket)?;
-        self.watches.remove(id);
-        Some(id)
+    /// Removes the watch of a socket; `false` when it has none here.
+    pub fn remove(&mut self, socket: SocketId) -> bool {
+        self.watches.remove(socket).is_some()
     }
 
     /// A socket became ready for `readiness`: who is to be woken is added to `wakes`.
-    pub fn on_ready(&mut self, id: WatchId, readiness: Readiness, wakes: &mut Vec<Waker>) {
-        let Some(watch) = self.watches.get_mut(id) else { return };
+    pub fn on_ready(&mut self, socket: SocketId, readiness: Readiness, wakes: &mut Vec<Waker>) {
+        let Some(watch) = self.watches.get_mut(socket) else { return };
         if !watch.armed || watch.queued || !watch.interest.intersects(readiness) {
             return;
         }
-        watch.queued = true;
-        self.ready.push_back(id);
+        self.turns = self.turns.wrapping_add(1);
+        (watch.queued, watch.turn) = (true, self.turns);
+        self.ready.push_back((socket, watch.turn));
         wakes.append(&mut self.waiting);
     }
 
@@ -108,17 +105,19 @@ impl PollerState {
             if into.len() == room {
                 break;
             }
-            let Some(id) = self.ready.pop_front() else { break };
-            let Some(watch) = self.watches.get_mut(id) else { continue };
+            let Some((socket, turn)) = self.ready.pop_front() else { break };
+            let Some(watch) = self.watches.get_mut(socket).filter(|watch| watch.turn == turn) else {
+                continue;
+            };
             watch.queued = false;
-            let readiness = host.readiness(watch.socket) & watch.interest;
+            let readiness = host.readiness(socket) & watch.interest;
             if readiness.is_empty() || !watch.armed {
                 continue;
             }
             match watch.trigger {
                 Trigger::Level => {
                     watch.queued = true;
-                    self.ready.push_back(id);
+                    self.ready.push_back((socket, turn));
                 }
                 Trigger::Edge => {}
                 Trigger::Oneshot => watch.armed = false,
@@ -129,7 +128,7 @@ impl PollerState {
 
     /// The sockets that are watched.
     pub fn sockets(&self) -> Vec<SocketId> {
-        self.by_socket.keys().collect()
+        self.watches.keys().collect()
     }
 
     /// Somebody waits.

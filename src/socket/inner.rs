@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     send_timeout: AtomicU64,
     recv_lowat: AtomicU32,
     /// Datagram that `MSG_MORE` has begun.
-    corked: Mutex<Option<Corked>>,
+    corked: Mutex<Option<Box<Corked>>>,
 }
 
 /// A datagram that is not complete, with where it goes.
@@ -306,15 +306,14 @@ impl Inner {
         }
         let mut corked = self.corked.lock().unwrap_or_else(PoisonError::into_inner);
         if flags.contains(MsgFlags::MORE) || corked.is_some() {
-            let start = (to, info, Vec::new());
-            let (to, info, mut whole) = corked.take().unwrap_or(start);
+            let (to, info, mut whole) = corked.take().map_or((to, info, Vec::new()), |corked| *corked);
             whole.extend_from_slice(data);
             // No datagram is longer than the length field of IP.
             if whole.len() > usize::from(u16::MAX) {
                 return Err(Errno::EMSGSIZE);
             }
             if flags.contains(MsgFlags::MORE) {
-                *corked = Some((to, info, whole));
+                *corked = Some(Box::new((to, info, whole)));
                 return Ok(data.len());
             }
             drop(corked);

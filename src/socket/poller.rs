@@ -61,10 +61,11 @@ impl Poller {
     ) -> io::Result<()> {
         let id = self.own(socket)?;
         let added = self.shared.call(|shard, _| {
-            let watch = Watch::new(id, token, interest, trigger);
-            let Some(watch) = self.state(shard)?.add(watch) else { return Ok(false) };
-            shard.add_watch(self.id, id, watch);
-            Ok(true)
+            let added = self.state(shard)?.add(id, Watch::new(token, interest, trigger));
+            if added {
+                shard.add_watch(self.id, id);
+            }
+            Ok(added)
         })?;
         if added { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) }
     }
@@ -82,10 +83,11 @@ impl Poller {
     ) -> io::Result<()> {
         let id = self.own(socket)?;
         let found = self.shared.call(|shard, _| {
-            let watch = Watch::new(id, token, interest, trigger);
-            let Some(watch) = self.state(shard)?.change(watch) else { return Ok(false) };
-            shard.look(self.id, id, watch);
-            Ok(true)
+            let found = self.state(shard)?.change(id, Watch::new(token, interest, trigger));
+            if found {
+                shard.look(self.id, id);
+            }
+            Ok(found)
         })?;
         if found { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
@@ -97,7 +99,7 @@ impl Poller {
     pub fn delete(&self, socket: &impl AsSocket) -> io::Result<()> {
         let id = self.own(socket)?;
         let found = self.shared.call(|shard, _| {
-            let found = self.state(shard)?.remove(id).is_some();
+            let found = self.state(shard)?.remove(id);
             shard.remove_watch(self.id, id);
             Ok(found)
         })?;

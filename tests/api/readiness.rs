@@ -100,6 +100,9 @@ fn a_poller_reports_level_edge_and_once() {
     poller.delete(&server).expect("delete");
     assert_eq!(poller.delete(&server).unwrap_err().kind(), ErrorKind::NotFound);
     poller.add(&server, 6, Readiness::READABLE, Trigger::Level).expect("add");
+    poller.delete(&server).expect("delete");
+    poller.add(&server, 7, Readiness::READABLE, Trigger::Level).expect("add");
+    assert_eq!((look(), look()), (vec![7], vec![7]), "once each, also when it was in the list before");
     drop(server);
     assert_eq!(look(), [], "a closed socket leaves by itself");
 }

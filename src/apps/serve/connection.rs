@@ -87,8 +87,6 @@ impl Connection {
             Service::Http => Talk::Http(Box::default()),
             Service::Chat => Talk::Chat(Box::default()),
         };
-        // Answers leave at once. Characters without end fill their segments instead.
-        stream.set_nodelay(service != Service::Chargen)?;
         let mut connection = Connection {
             stream,
             service,

@@ -4,6 +4,7 @@
 //! `demux` once; a connection that is neither held by a socket nor by a listener is removed the moment it is CLOSED.
 
 mod accept;
+mod demux;
 mod segments;
 
 pub use segments::Arrival;
@@ -11,7 +12,6 @@ pub use segments::Arrival;
 use super::connection::{Connection, Mtus};
 use super::fast_open::client::{Ask, CookieCache};
 use super::fast_open::server::CookieKeys;
-use super::isn::tuple;
 use super::listener::{ListenOptions, Listener, ListenerId};
 use super::syn_cookie::SynCookies;
 use super::{IsnGenerator, Settings};
@@ -24,6 +24,7 @@ use crate::transport::ports::{Ports, ReuseRule};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options};
 use core::net::{IpAddr, SocketAddr};
+use demux::{Connections, Demux};
 use slotmap::SlotMap;
 use std::collections::{HashMap, VecDeque};
 
@@ -98,8 +99,8 @@ const MAX_REPLIES: usize = 1024;
 /// TCP as a whole.
 pub struct Tcp {
     /// Boxed: a table that has grown has room to spare, and entries are large.
-    connections: SlotMap<ConnId, Box<Entry>>,
-    demux: HashMap<[u8; 36], ConnId, KeyedState>,
+    connections: Connections,
+    demux: Demux,
     listeners: SlotMap<ListenerId, Listener>,
     listening: HashMap<u16, Vec<ListenerId>, KeyedState>,
     /// Ports of bound sockets and connections; sockets are known by the owner's names.
@@ -123,7 +124,7 @@ impl Tcp {
     pub fn new(rng: &mut Rng) -> Tcp {
         Tcp {
             connections: SlotMap::with_key(),
-            demux: HashMap::with_hasher(KeyedState::new(rng)),
+            demux: Demux::new(rng),
             listeners: SlotMap::with_key(),
             listening: HashMap::with_hasher(KeyedState::new(rng)),
             ports: Ports::new(ReuseRule::UnlessListening, rng),
@@ -213,7 +214,7 @@ impl Tcp {
             return Err(Errno::ENOBUFS);
         }
         let Tcp { demux, connections, ports, .. } = self;
-        let in_the_way = |flow: &Flow| demux.get(&tuple(flow)).copied();
+        let in_the_way = |flow: &Flow| demux.find(connections, flow);
         let may_go = |id: ConnId| connections[id].conn.may_be_replaced(env.now, env.config);
         if flow.local.port() == 0 {
             let Flow { local, remote } = flow;
@@ -309,7 +310,7 @@ impl Tcp {
 
     /// The key variables of the connection of this four-tuple.
     pub fn view(&self, flow: &Flow) -> Option<View> {
-        self.demux.get(&tuple(flow)).map(|id| self.connections[*id].conn.view())
+        self.demux.find(&self.connections, flow).map(|id| self.connections[id].conn.view())
     }
 
     /// Checks everything that must hold at any time.
@@ -320,7 +321,7 @@ impl Tcp {
         for (id, entry) in &self.connections {
             let flow = entry.conn.flow();
             entry.conn.check_invariants().map_err(|what| format!("{flow:?}: {what}"))?;
-            if entry.linked != (self.demux.get(&tuple(&flow)) == Some(&id)) {
+            if entry.linked != (self.demux.find(&self.connections, &flow) == Some(id)) {
                 return Err(format!("{flow:?}: demultiplexing disagrees"));
             }
         }
@@ -349,7 +350,7 @@ impl Tcp {
             pending_of: None,
         };
         let id = self.connections.insert(Box::new(entry));
-        self.demux.insert(tuple(&flow), id);
+        self.demux.insert(&flow, id);
         self.ports.add_connection(flow.local, reuse_addr);
         id
     }
@@ -360,7 +361,7 @@ impl Tcp {
         if core::mem::take(&mut entry.linked) {
             let flow = entry.conn.flow();
             self.ports.remove_connection(flow.local, entry.reuse_addr);
-            self.demux.remove(&tuple(&flow));
+            self.demux.remove(&flow, id);
         }
     }
 

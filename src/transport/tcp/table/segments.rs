@@ -7,7 +7,6 @@ use crate::base::{Config, Errno};
 use crate::trace::{Drop, Flow, Reason};
 use crate::transport::Env;
 use crate::transport::tcp::connection::{Mtus, SegmentMeta, Verdict};
-use crate::transport::tcp::isn::tuple;
 use crate::transport::tcp::listener::ListenerId;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, Segment};
@@ -42,7 +41,7 @@ impl Tcp {
     /// A segment arrived.
     pub fn input(&mut self, env: &mut Env<'_>, arrival: &Arrival<'_>) -> Reason {
         let Arrival { flow, segment, meta, .. } = *arrival;
-        let Some(&id) = self.demux.get(&tuple(&flow)) else {
+        let Some(id) = self.demux.find(&self.connections, &flow) else {
             return self.input_without_connection(env, arrival);
         };
         if let Owner::Embryo(listener) = self.connections[id].owner
@@ -148,7 +147,7 @@ impl Tcp {
         error: (Errno, bool),
         mtu: Option<u32>,
     ) -> bool {
-        let Some(&id) = self.demux.get(&tuple(&flow)) else { return false };
+        let Some(id) = self.demux.find(&self.connections, &flow) else { return false };
         self.with(env, id, |conn, env| conn.on_icmp(env, error.0, error.1, mtu, Some(seq))).unwrap_or(false)
     }
 }
