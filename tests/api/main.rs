@@ -45,13 +45,17 @@ fn listed(name: &str) -> Option<(String, String)> {
 
 /// Runs one behaviour in both worlds and compares.
 fn compare(name: &str, behaviour: fn(&World, &mut Log)) {
-    let see = |world: World| {
+    let see = move |world: World| {
         let mut log = Log::default();
         behaviour(&world, &mut log);
         log.finish()
     };
     let stack = tunstack::runtime::Stack::builder().start().expect("a stack");
-    let linux = see(World::Kernel);
+    let kernel = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        kernel::enter_own_network().expect("a network of its own");
+        see(World::Kernel)
+    });
+    let linux = kernel.expect("a thread").join().expect("the kernel's side");
     let here = see(World::Stack(stack));
     assert!(!linux.is_empty(), "a behaviour that shows nothing tests nothing");
     judge(name, &linux, &here);
