@@ -52,7 +52,7 @@ fn a_setup_syn_has_both_bits_and_its_answer_one() {
     }
 }
 
-/// conformance: 3168-6.1.1-only-if, 3168-6.1.1-reflect
+/// conformance: 3168-6.1.1-only-if, 3168-6.1.1-reflect, 9293-SHLD-8
 #[test]
 fn data_is_capable_only_when_both_sides_agreed() {
     for (syn_ack, agreed) in [("S.", false), ("SW.", false), ("SEW.", false), ("SE.", true)] {
@@ -235,6 +235,28 @@ fn with_sack_the_window_sinks_evenly() {
     assert_eq!((x.counter("TcpRetransSegs"), x.counter("TcpExtTCPTimeouts")), (0, 0));
 }
 
+/// A loss in the flight that was marked is repaired, but the window is not reduced for it again; and the mark stays one when it turns
+/// out that nothing was lost.
+///
+/// conformance: 3168-6.1.2-respond
+#[test]
+fn a_loss_beside_a_mark_is_no_second_sign() {
+    let mut x = Setup::reno().listening();
+    x.peer("SEW 0:0(0) <mss 1000,nop,nop,sackOK>").stack("SE. 0:0(0) ack 1");
+    x.peer(". 1:1(0) ack 1").accept().write_octets(60_000);
+    x.sends(1, 10, 1000);
+    x.peer("E. 1:1(0) ack 5001").take_all();
+    assert_eq!((x.info().ca_state, x.ssthresh()), (2, 5));
+    x.peer("E. 1:1(0) ack 5001 <nop,nop,sack 6001:10001>").stack(". 5001:6001(1000) ack 1");
+    assert_eq!((x.info().ca_state, x.ssthresh()), (3, 5));
+    assert_eq!(x.counter("TcpExtTCPSackRecovery"), 1);
+    x.take_all();
+    x.peer(". 1:1(0) ack 10001 <nop,nop,sack 5001:6001>").take_all();
+    assert_eq!(x.ssthresh(), 5);
+    assert!((5..=6).contains(&x.cwnd()), "{}", x.cwnd());
+    assert_eq!((x.counter("TcpExtTCPDSACKUndo"), x.counter("TcpExtTCPTimeouts")), (0, 0));
+}
+
 /// An acknowledgment that repeats, of a peer without SACK, tells as well.
 ///
 /// conformance: 3168-6.1.2-respond
@@ -264,6 +286,34 @@ fn the_peer_is_told_of_a_reduction_for_losses_too() {
     x.stack_ecn(0, "P. 1:1001(1000) ack 1");
     x.peer(". 1:1(0) ack 1001").write_octets(100);
     x.stack_ecn(ECT_0, "PW. 1001:1101(100) ack 1");
+}
+
+/// CUBIC goes down to one segment, not two, and then waits for a timer between one segment and the next.
+///
+/// conformance: 9438-4.6-ecn-floor
+#[test]
+fn marks_without_end_leave_a_segment_for_each_timeout() {
+    let mut x = asked_by(Setup::new());
+    x.write_octets(60_000);
+    x.sends(1, 10, 1000);
+    let mut windows = vec![x.cwnd()];
+    loop {
+        let end = x.stack_nxt();
+        x.peer(&format!("E. 1:1(0) ack {end}"));
+        windows.push(x.cwnd());
+        if x.take_all().is_empty() {
+            break;
+        }
+    }
+    assert_eq!(windows, [10, 7, 4, 3, 2, 1, 1, 1, 1]);
+    for _ in 0..3 {
+        let (rto, end) = (x.rto(), x.stack_nxt());
+        x.quiet_for(Duration::from_nanos(rto.as_nanos() - 1_000_000));
+        x.after(ms(1)).stack(&format!("W. {end}:{}(1000) ack 1", end + 1000));
+        assert_eq!((x.cwnd(), x.info().unacked), (1, 1));
+        x.peer(&format!("E. 1:1(0) ack {}", end + 1000));
+    }
+    assert_eq!(x.counter("TcpRetransSegs"), 0);
 }
 
 /// conformance: 3168-6.1.2-cwnd1

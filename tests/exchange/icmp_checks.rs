@@ -34,7 +34,7 @@ fn nothing_in_flight_nothing_believed() {
     assert_eq!(x.error(), None);
 }
 
-/// conformance: 5927-4.1-seq-check
+/// conformance: 5927-4.1-seq-check, 8899-5-validate-ptb
 #[test]
 fn a_packet_too_big_is_believed_only_about_what_is_in_flight() {
     let mut x = Exchange::established();

@@ -114,3 +114,20 @@ fn a_probe_that_repaired_the_only_loss_is_a_sign_of_congestion() {
         assert_eq!(x.counter("TcpExtTCPLossProbeRecovery"), u64::from(reduced));
     }
 }
+
+/// With nothing in flight that the reduction could be spread over, the window is at its threshold at once, as on Linux.
+///
+/// conformance: 8985-7.4-single
+#[test]
+fn a_repaired_tail_leaves_the_window_at_its_threshold() {
+    let mut x = path(|_| ());
+    x.write_octets(10_000);
+    x.sends(1, 10, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 9001");
+    x.until("P. 9001:10001(1000) ack 1");
+    x.write_octets(1000);
+    x.sends(10_001, 1, 1000);
+    x.after(ms(100)).peer(". 1:1(0) ack 11001");
+    assert_eq!((x.cwnd(), x.info().ca_state), (x.ssthresh(), 0));
+    assert!(x.ssthresh() < 10, "{}", x.ssthresh());
+}

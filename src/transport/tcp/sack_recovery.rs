@@ -40,8 +40,8 @@ impl Synchronized {
         let news = snd.reordering.seen && !seen;
         env.counters.tcp_ext_sack_reorder += u64::from(news);
         self.stats.reord_seen += u32::from(news);
-        self.end_if_recovered(common, env);
         self.judge_probe(common, env, context);
+        self.end_if_recovered(common, env);
         let found = self.find_losses(env.now);
         self.on_losses(common, env, found, context.delivery.octets);
         found.lost
@@ -69,11 +69,19 @@ impl Synchronized {
         }
         let recovery = &self.snd.out.recovery;
         match recovery.mode {
-            Mode::Open | Mode::Cwr => {
+            Mode::Open => {
                 env.counters.tcp_ext_sack_recovery += 1;
                 self.snd.note_loss();
                 self.snd.out.recovery.undo = Some(Undo::new(self.snd.una));
                 self.begin_reduction(env, Mode::Fast, Signal::Loss, delivered);
+                tell_congestion(common, env, &self.snd, "loss found");
+            }
+            // The window sinks already for this flight, as on Linux; for a mark or a probe's repair, which are never for nothing.
+            Mode::Cwr => {
+                env.counters.tcp_ext_sack_recovery += 1;
+                self.snd.note_loss();
+                let recovery = &mut self.snd.out.recovery;
+                (recovery.mode, recovery.undo) = (Mode::Fast, None);
                 tell_congestion(common, env, &self.snd, "loss found");
             }
             // RFC 8985 §9.3, RFC 5681 §4.3: the loss of a retransmission is a second sign.
@@ -154,6 +162,7 @@ impl Synchronized {
             && self.snd.out.recovery.mode == Mode::Open
         {
             env.counters.tcp_ext_loss_probe_recovery += 1;
+            self.snd.out.recovery.undo = None;
             self.begin_reduction(env, Mode::Cwr, Signal::Loss, context.delivery.octets);
             tell_congestion(common, env, &self.snd, "a probe repaired a loss");
         }
