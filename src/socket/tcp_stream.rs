@@ -143,6 +143,9 @@ impl TcpStream {
     }
 
     /// Sends one octet of urgent data (`MSG_OOB`); with `data` longer than that, the last octet is the urgent one.
+    /// New programs should not use it (RFC 9293 §3.8.5): what comes of it differs between hosts, and boxes on the way take it out.
+    ///
+    /// conformance-review: 9293-SHLD-13
     ///
     /// # Errors
     /// As `write`.

@@ -72,6 +72,11 @@ impl Hole {
     }
 }
 
+/// Probes that were judged.
+fn probes(x: &Exchange) -> u64 {
+    x.counter("TcpExtTCPMTUPFail") + x.counter("TcpExtTCPMTUPSuccess")
+}
+
 fn probing(mode: u32) -> Setup {
     Setup::reno().config(|c| c.tcp_mtu_probing = mode)
 }
@@ -165,6 +170,34 @@ fn the_size_of_the_path_is_found_with_data_and_without_a_cut() {
         }
         assert!(i64::from(x.info().snd_mss) > 1430, "{}", x.info().snd_mss);
     }
+}
+
+/// Once the size is known to within a few octets, nothing is tried for ten minutes, however much is sent.
+///
+/// conformance: 4821-10.1-isolated
+#[test]
+fn after_the_search_there_is_peace_for_ten_minutes() {
+    let mut x = probing(2).established();
+    let mut hole = Hole::new(1200);
+    for _ in 0..40 {
+        x.write_octets(100_000);
+        hole.carry(&mut x);
+    }
+    let (mss, tries) = (i64::from(x.info().snd_mss), probes(&x));
+    for _ in 0..19 {
+        x.pass(secs(29));
+        hole.longest();
+        x.write_octets(100_000);
+        hole.carry(&mut x);
+        assert_eq!(hole.longest(), mss);
+    }
+    assert_eq!(probes(&x), tries);
+    x.pass(secs(60));
+    for _ in 0..3 {
+        x.write_octets(100_000);
+        hole.carry(&mut x);
+    }
+    assert!(probes(&x) > tries, "the path may have changed");
 }
 
 /// conformance: 4821-7.3-probe

@@ -2,6 +2,7 @@
 
 use super::common::exchange::{Exchange, Setup};
 use super::common::ms;
+use tunstack::base::Duration;
 use tunstack::base::config::Config;
 
 /// Segments of 1000 octets and a round-trip time of 100 ms, just established.
@@ -31,6 +32,22 @@ fn the_third_sacked_segment_marks_the_head_lost_at_once() {
     x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>").sends(1, 1, 1000);
     assert_eq!(x.ssthresh(), 5, "what limited transmit sent does not count");
     assert_eq!(x.counter("TcpExtTCPSackRecovery"), 1);
+}
+
+/// The head that goes again has the whole RTO before it, as on Linux, not what the acknowledgment before had left of it.
+///
+/// conformance: 6675-6-timer
+#[test]
+fn the_heads_retransmission_restarts_the_timer() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 1001").ignore();
+    x.after(ms(100)).peer(". 1:1(0) ack 1001 <nop,nop,sack 2001:6001>").stack(". 1001:2001(1000) ack 1");
+    x.take_all();
+    let rto = x.rto();
+    x.quiet_for(Duration::from_nanos(rto.as_nanos() - 1_000_000));
+    x.after(ms(1)).stack(". 1001:2001(1000) ack 1");
+    assert_eq!(x.counter("TcpExtTCPTimeouts"), 1);
+    x.ignore();
 }
 
 /// conformance: 6675-5-trigger, 6675-2-dupack
