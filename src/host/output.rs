@@ -140,14 +140,13 @@ impl Host {
         let link = self.link;
         let Host { common, net, tcp, scratch, .. } = self;
         let flow = tcp.get(id)?.flow();
-        let local = net.is_local(flow.remote.ip());
+        // RFC 8201 §5.2: what anyone learned of the path counts for all, also that it was too long ago.
+        let (local, path_mtu) = net.path(now, flow.remote.ip());
         // The device cuts super-segments; ourselves we have no need of them, the loopback MTU is large.
         let max_payload =
             if local || link.max_packet <= link.mtu { 0 } else { link.max_packet - HEADERS as u32 };
         let complete = local || !link.checksum_offload;
         let mut env = common.env(now);
-        // RFC 8201 §5.2: what anyone learned of the path counts for all, also that it was too long ago.
-        let path_mtu = net.path_mtu(now, flow.remote.ip());
         if tcp.get(id).is_some_and(|conn| conn.path_mtu() != path_mtu) {
             tcp.with(&mut env, id, |conn, env| conn.set_path_mtu(env, path_mtu));
         }
@@ -159,6 +158,9 @@ impl Host {
         let len = out.payload.iter().map(|part| part.len()).sum();
         let (headers, meta) = write_headers(net, &mut env, &mut scratch.headers, &flow, &out, complete);
         tcp.sent(&mut env, id);
+        if !local && !self.common.trace.is_on() {
+            return Some(Chosen::Segment { id, headers, seq, len, meta });
+        }
         let text = self.tcp.get(id).map_or([&[][..]; 3], |conn| conn.payload(seq, len));
         let parts = [&self.scratch.headers[..headers], text[0], text[1], text[2]];
         if self.common.trace.is_on() {

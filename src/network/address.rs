@@ -57,24 +57,31 @@ impl Addresses {
     }
 
     pub(super) fn kind(&self, address: IpAddr) -> AddressKind {
-        if self.own.iter().any(|own| own.address == address) {
-            AddressKind::Own
-        } else if address.is_unspecified() {
-            AddressKind::Unspecified
-        } else if address.is_loopback() {
-            AddressKind::Loopback
-        } else if address.is_multicast() {
-            AddressKind::Multicast
-        } else if self.is_broadcast(address) {
-            AddressKind::Broadcast
-        } else {
-            AddressKind::Remote
+        match address {
+            IpAddr::V4(v4) => self.kind_v4(v4),
+            IpAddr::V6(v6) if self.own.iter().any(|own| own.address == IpAddr::V6(v6)) => AddressKind::Own,
+            IpAddr::V6(v6) if v6.is_unspecified() => AddressKind::Unspecified,
+            IpAddr::V6(v6) if v6.is_loopback() => AddressKind::Loopback,
+            IpAddr::V6(v6) if v6.is_multicast() => AddressKind::Multicast,
+            IpAddr::V6(_) => AddressKind::Remote,
         }
     }
 
-    fn is_broadcast(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(address) = address else { return false };
-        address.is_broadcast() || self.own.iter().any(|own| own.broadcast() == Some(address))
+    fn kind_v4(&self, address: Ipv4Addr) -> AddressKind {
+        let mut broadcast = address.is_broadcast();
+        for own in &self.own {
+            if own.address == IpAddr::V4(address) {
+                return AddressKind::Own;
+            }
+            broadcast |= own.broadcast() == Some(address);
+        }
+        match address {
+            _ if broadcast => AddressKind::Broadcast,
+            _ if address.is_unspecified() => AddressKind::Unspecified,
+            _ if address.is_loopback() => AddressKind::Loopback,
+            _ if address.is_multicast() => AddressKind::Multicast,
+            _ => AddressKind::Remote,
+        }
     }
 }
 

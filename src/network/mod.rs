@@ -166,11 +166,16 @@ impl Network {
 
     /// Largest packet to `dst` that is thought to arrive in one piece.
     pub fn path_mtu(&self, now: Instant, dst: IpAddr) -> u32 {
+        self.path(now, dst).1
+    }
+
+    /// Does the address name this host alone, and what is the largest packet to it?
+    pub fn path(&self, now: Instant, dst: IpAddr) -> (bool, u32) {
         if self.is_local(dst) {
-            return LOOPBACK_MTU;
+            return (true, LOOPBACK_MTU);
         }
         // RFC 8201 §5.2 (8201-5.2-first-hop): until something else is heard it is the link's.
-        self.paths.get(now, dst).map_or(self.link_mtu, |mtu| mtu.min(self.link_mtu))
+        (false, self.paths.get(now, dst).map_or(self.link_mtu, |mtu| mtu.min(self.link_mtu)))
     }
 
     /// Largest packet that we can receive from `dst` (RFC 1122 §3.3.2: MMS_R and the header): what the MSS we announce is

@@ -30,7 +30,7 @@ impl Sum {
 
     fn address(self, address: IpAddr) -> Sum {
         match address {
-            IpAddr::V4(a) => self.with(&a.octets()),
+            IpAddr::V4(a) => Sum { total: self.total + u64::from(a.to_bits()), ..self },
             IpAddr::V6(a) => self.with(&a.octets()),
         }
     }
@@ -38,6 +38,9 @@ impl Sum {
     /// Adds the octets that follow.
     #[must_use]
     pub fn with(mut self, bytes: &[u8]) -> Sum {
+        if bytes.is_empty() {
+            return self;
+        }
         let sum = fold(sum_words(bytes));
         // RFC 1071 §2(B): octets at odd places weigh the other way round.
         let sum = if self.odd { sum.swap_bytes() } else { sum };

@@ -197,6 +197,9 @@ impl Connection {
             && matches!(outcome.next, Next::Synchronized(_))
             && !seg.flags.contains(Flags::SYN);
         self.follow(env, outcome.next);
+        if let State::Synchronized(state) = &mut self.state {
+            state.end_round_if_silent(&mut self.common, env);
+        }
         if again { self.on_segment(env, seg, meta) } else { outcome.verdict }
     }
 

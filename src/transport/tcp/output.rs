@@ -60,6 +60,28 @@ impl Synchronized {
         }
     }
 
+    /// Ends the round at once where nothing more can come of it: most rounds are one segment, or an acknowledgment that asks for none.
+    pub fn end_round_if_silent(&mut self, common: &mut Common, env: &mut Env) {
+        if common.output_due && !self.is_opening() && !self.is_anything_due() {
+            self.snd.blocked = Blocked::No;
+            common.output_due = false;
+            self.end_round(common, env);
+        }
+    }
+
+    /// Could there be a plan?
+    fn is_anything_due(&self) -> bool {
+        let (snd, rcv) = (&self.snd, &self.rcv);
+        snd.wants_to_send()
+            || rcv.ack.due == Due::Now
+            || rcv.challenge_due
+            || rcv.sack.as_ref().is_some_and(|sack| !sack.due.is_empty())
+            || snd.head_due.is_some()
+            || snd.out.board.first_lost().is_some()
+            || snd.out.recovery.tail_loss.due
+            || self.timers.probe_due.is_some()
+    }
+
     fn plan(&mut self, common: &mut Common, env: &mut Env, limits: &Limits) -> Option<Plan> {
         if let Some(plan) = self.plan_demanded_ack(env) {
             return Some(plan);
@@ -376,6 +398,7 @@ impl Synchronized {
         self.rcv.ack.on_sent();
         self.rcv.last_ack_sent = self.rcv.nxt();
         self.count(env, &plan);
+        self.end_round_if_silent(common, env);
         let offset = self.snd.offset(plan.seq);
         Outgoing {
             seq: plan.seq,

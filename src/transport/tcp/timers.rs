@@ -132,7 +132,13 @@ impl Synchronized {
         };
         let user = self.user_deadline(common);
         let pace = self.snd.out.pacer.wakes_at();
-        [send, self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user, pace].into_iter().flatten().min()
+        let mut first = send;
+        for at in [self.rcv.ack.deadline(), timers.hold, timers.fin_wait2, user, pace] {
+            if at.is_some_and(|at| first.is_none_or(|first| at < first)) {
+                first = at;
+            }
+        }
+        first
     }
 
     /// Fires what is over.
