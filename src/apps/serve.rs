@@ -27,6 +27,8 @@ use udp::Datagrams;
 
 /// Octets moved at once.
 pub(super) const BLOCK: usize = 64 << 10;
+/// Events whose answers leave together: enough to save, and soon enough that clients are not idle.
+const BATCH: usize = 32;
 /// Events taken from the poller at once.
 const EVENTS: usize = 256;
 /// How long the peer has for its FIN after ours, before it is left to the stack.
@@ -193,12 +195,16 @@ impl Server {
             self.poller.add(&datagrams.socket, token, Readiness::READABLE, Trigger::Level)?;
         }
         let mut events = Vec::with_capacity(EVENTS);
+        let stack = self.stack.clone();
         while !self.stop.load(Ordering::Acquire) {
             let first =
                 self.lingering.front().map(|(until, _)| until.saturating_duration_since(Instant::now()));
             self.poller.wait(&mut events, first)?;
-            for event in &events {
-                self.on_event(*event)?;
+            for events in events.chunks(BATCH) {
+                let _batch = stack.batch();
+                for event in events {
+                    self.on_event(*event)?;
+                }
             }
             while let Some((until, token)) = self.lingering.pop_front() {
                 if until > Instant::now() {

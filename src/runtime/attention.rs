@@ -123,6 +123,13 @@ impl Attention {
         self.watch(fd, DEVICE)
     }
 
+    /// Switches what [`watch_device`](Attention::watch_device) asked for on or off.
+    pub fn device_tells(&self, fd: BorrowedFd<'_>, tells: bool) {
+        let flags = if tells { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        let result = epoll::modify(&self.driver, fd, epoll::EventData::new_u64(DEVICE), flags);
+        debug_assert!(result.is_ok(), "epoll_ctl: {result:?}");
+    }
+
     /// Watches for news about the link.
     pub fn watch_link(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.watch(fd, LINK)

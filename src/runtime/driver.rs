@@ -5,6 +5,7 @@
 //! when the driver leaves. The housekeeper attends only while nobody waits.
 
 use super::attention::{Attention, LONG_REST, NO_TIME, Signals};
+use super::batch;
 use super::clock::{Clock, timeout};
 use super::shard::{Role, Shard};
 use super::wake::{Direction, Parker, this_thread};
@@ -116,9 +117,26 @@ impl Shared {
         }
         let now = self.clock.now();
         let result = op(&mut shard, now);
-        shard.settle(now);
-        shard.attend(now);
+        self.settle(&mut shard, now);
         result
+    }
+
+    /// After a call that need not wait: its packets leave, or wait for the end of this thread's batch.
+    fn settle(&self, shard: &mut Shard, now: Instant) {
+        if batch::is_open(self) {
+            shard.announce();
+        } else {
+            shard.settle(now);
+        }
+        shard.attend(now);
+    }
+
+    /// Sends what is due.
+    pub fn flush(&self) {
+        let mut shard = self.lock();
+        if shard.ended.is_none() {
+            shard.settle(self.clock.now());
+        }
     }
 
     /// What can still be had from a stack that has ended: data that had arrived.
@@ -194,8 +212,7 @@ impl Shared {
         };
         if shard.ended.is_none() {
             let now = self.clock.now();
-            shard.settle(now);
-            shard.attend(now);
+            self.settle(&mut shard, now);
         }
         if driver.take().is_some() {
             shard.leave_role();
@@ -228,6 +245,7 @@ impl Shared {
         }
         // What this round makes ready the event loop looks at anyway.
         shard.told = true;
+        shard.device_tells(true);
         let more = shard.round(attention.wait(Some(&NO_TIME)));
         shard.told = false;
         if more {
@@ -263,6 +281,7 @@ impl Shared {
                 if !attending {
                     break;
                 }
+                shard.device_tells(true);
                 let more = shard.round(attention.wait(Some(&NO_TIME)));
                 drop(shard);
                 if !more {
@@ -360,6 +379,7 @@ impl Driver {
         if self.drained {
             // Others may make the condition true (loopback, shutdown): they must be able to wake us.
             bed.enroll(&mut shard);
+            shard.device_tells(true);
             let mut spin = shard.spin;
             drop(shard);
             signals = bed.parker.drive(&self.attention, &mut spin, left.map(timeout).as_ref());

@@ -109,6 +109,8 @@ pub(crate) struct Shard {
     pub told: bool,
     device: Option<Device>,
     buffer: Option<PacketBuf>,
+    /// The device does not tell of its packets: there are always some, and telling costs with each.
+    untold: bool,
     clock: Clock,
     armed: Option<Instant>,
     terms: u64,
@@ -147,6 +149,7 @@ impl Shard {
             told: false,
             device,
             buffer: None,
+            untold: false,
             clock,
             armed: None,
             terms: 0,
@@ -188,7 +191,21 @@ impl Shard {
             self.hear_link(now);
         }
         self.settle(now);
+        if more {
+            self.device_tells(false);
+        }
         more
+    }
+
+    /// The device is to wake whoever sleeps, or need not, for somebody looks at it anyway. Before a sleep it must.
+    pub fn device_tells(&mut self, tells: bool) {
+        if self.untold == tells
+            && let (Some(attention), Some(fd)) =
+                (&self.attention, self.device.as_ref().and_then(Device::poll_fd))
+        {
+            attention.device_tells(fd, tells);
+            self.untold = !tells;
+        }
     }
 
     /// A call of a thread that does not drive: a round now and then, while nobody else is to make one. A thread that calls and
@@ -263,16 +280,22 @@ impl Shard {
     /// After any input: sends what is due, tells who waits, sets the timer. True when any socket became ready.
     pub fn settle(&mut self, now: Instant) -> bool {
         self.transmit(now);
-        let news = self.publish();
-        if news {
-            self.tell_reactor();
-        }
+        let news = self.announce();
         if let (Some(at), Some(attention)) = (self.next_timeout(), &self.attention)
             && self.armed.is_none_or(|armed| at < armed)
         {
             // A deadline that moved later does not re-arm: the timer then fires once for nothing.
             attention.arm(self.clock.absolute(at));
             self.armed = Some(at);
+        }
+        news
+    }
+
+    /// Tells who waits. True when any socket became ready.
+    pub fn announce(&mut self) -> bool {
+        let news = self.publish();
+        if news {
+            self.tell_reactor();
         }
         news
     }

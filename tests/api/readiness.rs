@@ -180,6 +180,37 @@ fn a_turn_is_one_bounded_round() {
 }
 
 #[test]
+fn packets_of_a_batch_leave_together() {
+    let (device, port) = channel(1500).expect("channel");
+    let stack = Stack::builder().address("10.0.0.1/24".parse().expect("address")).device(device);
+    let stack = stack.start().expect("start");
+    let socket = UdpSocket::bind(&stack, "10.0.0.1:7").expect("bind");
+    let send = |octet| socket.send_to(&[octet], "10.0.0.2:7").expect("send");
+    let came =
+        || std::iter::from_fn(|| port.try_recv().expect("open")).map(|packet| packet[28]).collect::<Vec<_>>();
+    let batch = stack.batch();
+    send(1);
+    let inner = stack.batch();
+    send(2);
+    drop(inner);
+    assert_eq!(came(), [], "the batch is open");
+    // Its own thread sleeps: what is due may be what it waits for.
+    socket.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
+    assert_eq!(socket.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(came(), [1, 2]);
+    send(3);
+    drop(batch);
+    assert_eq!(came(), [3]);
+    send(4);
+    assert_eq!(came(), [4], "without a batch at once");
+    // A batch is of one stack.
+    let other = Stack::builder().start().expect("start");
+    let _batch = other.batch();
+    send(5);
+    assert_eq!(came(), [5]);
+}
+
+#[test]
 fn an_event_loop_learns_of_the_end() {
     let (one, other) = pair();
     let reactor = one.reactor().expect("reactor");

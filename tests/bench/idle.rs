@@ -29,7 +29,7 @@ impl Idle {
     /// Connects so many, each with all options of a handshake, and an octet that is read.
     pub fn connect(&mut self, count: u32) {
         for number in 0..count {
-            self.now = self.now + Duration::from_micros(10);
+            self.now += Duration::from_micros(10);
             self.receive(number, 0, None);
             let answer = self.host.transmit(self.now).expect("a SYN-ACK").to_vec();
             let seq = u32::from_be_bytes(answer[24..28].try_into().expect("four octets"));
@@ -46,7 +46,7 @@ impl Idle {
             while self.host.transmit(self.now).is_some() {}
             while self.host.poll_event().is_some() {}
         }
-        self.now = self.now + Duration::from_secs(1);
+        self.now += Duration::from_secs(1);
         self.host.advance(self.now);
         while self.host.transmit(self.now).is_some() {}
     }

@@ -72,7 +72,7 @@ impl Pair {
 
     /// Lets time pass, with what falls due.
     pub fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
+        self.now += time;
         self.client.advance(self.now);
         self.server.advance(self.now);
         self.settle();
@@ -97,7 +97,7 @@ impl Pair {
     /// One octet there and back.
     pub fn round_trip(&mut self, (asks, answers): (SocketId, SocketId)) {
         let mut octet = [1];
-        self.now = self.now + Duration::from_micros(50);
+        self.now += Duration::from_micros(50);
         assert_eq!(self.client.send(self.now, asks, &octet, MsgFlags::empty()), Ok(1));
         self.settle();
         assert_eq!(recv(&mut self.server, self.now, answers, &mut octet), 1);
@@ -110,7 +110,7 @@ impl Pair {
     pub fn bulk(&mut self, (from, to): (SocketId, SocketId), data: &[u8], into: &mut [u8]) {
         let (mut sent, mut received) = (0, 0);
         while received < data.len() {
-            self.now = self.now + Duration::from_micros(10);
+            self.now += Duration::from_micros(10);
             sent += self.client.send(self.now, from, &data[sent..], MsgFlags::empty()).unwrap_or(0);
             self.settle();
             let n = recv(&mut self.server, self.now, to, into);
