@@ -138,9 +138,9 @@ impl Stack {
         Ok(self.shared().call(|shard, now| f(&mut shard.host, now))?)
     }
 
-    /// Begins a batch: until it is dropped, the packets that this thread's calls bring about wait for each other, unless a call
-    /// sleeps or another thread sends. For a loop that answers many sockets: packets in a row cost less than packets here and
-    /// there. A thread has one batch at a time; a second one does nothing.
+    /// Begins a batch: until it is dropped, the packets that this thread's calls bring about wait for each other; they leave
+    /// before if a call sleeps or a round falls due. For a loop that answers many sockets: packets in a row cost less than
+    /// packets here and there. A thread has one batch at a time; a second one does nothing.
     pub fn batch(&self) -> Batch<'_> {
         Batch::open(self.shared())
     }
