@@ -167,7 +167,10 @@ impl Host {
         let socket = self.sockets.get(id)?;
         match socket.kind {
             Kind::Udp(_) | Kind::Ping(_) => self.connect_datagram(id, remote),
-            Kind::Listener(_) => Err(Errno::EISCONN),
+            Kind::Listener(_) => match remote {
+                Some(_) => Err(Errno::EISCONN),
+                None => self.stop_listening(now, id),
+            },
             Kind::Fresh(_) => match remote {
                 // With `TCP_FASTOPEN_CONNECT` and a cookie the first write opens the connection.
                 Some(remote) if socket.options.fast_open_connect => {
@@ -291,12 +294,17 @@ impl Host {
         let Host { common, tcp, sockets, .. } = self;
         let socket = sockets.get_mut(id)?;
         let Kind::Connection { id: conn, bound_port, .. } = socket.kind else { return Ok(()) };
-        let found = tcp.get(conn).map(|conn| (conn.settings().clone(), conn.flow().local.ip()));
-        let (settings, ip) = found.unwrap_or_else(|| (Settings::new(&common.config), socket.any()));
+        let found = tcp.get(conn).map(|conn| (conn.settings().clone(), conn.flow().local.ip(), conn.state()));
+        let (settings, ip, state) =
+            found.unwrap_or_else(|| (Settings::new(&common.config), socket.any(), TcpState::Closed));
+        // As Linux: who resets a connection is told so, too.
+        let over =
+            matches!(state, TcpState::Closed | TcpState::TimeWait | TcpState::Closing | TcpState::LastAck);
         tcp.abort(&mut common.env(now), conn);
         let ip = if bound_port == 0 { socket.any() } else { ip };
         let local = SocketAddr::new(ip, bound_port);
-        socket.kind = Kind::Fresh(Box::new(Fresh { local, settings, error: None }));
+        let error = (!over).then_some(Errno::ECONNRESET);
+        socket.kind = Kind::Fresh(Box::new(Fresh { local, settings, error }));
         Ok(())
     }
 
@@ -304,7 +312,7 @@ impl Host {
         let socket = self.sockets.get(id)?;
         let Some(remote) = remote else {
             let (table, key) = datagrams(socket, &mut self.udp, &mut self.ping).ok_or(Errno::EINVAL)?;
-            table.dissolve(key);
+            table.disconnect(key);
             return Ok(());
         };
         let remote = socket.canonical(remote)?;
@@ -327,14 +335,18 @@ impl Host {
     }
 
     /// Gives a datagram socket a port if it has none.
-    pub(super) fn autobind(&mut self, id: SocketId) -> Result<(), Errno> {
+    ///
+    /// # Errors
+    /// `EAGAIN` when none is left, `EINVAL` for a stream socket.
+    pub fn autobind(&mut self, id: SocketId) -> Result<(), Errno> {
         let Host { common, sockets, udp, ping, .. } = self;
         let socket = sockets.get(id)?;
         let (table, key) = datagrams(socket, udp, ping).ok_or(Errno::EINVAL)?;
         if table.get(key).is_some_and(|socket| socket.local.port() != 0) {
             return Ok(());
         }
-        let local = SocketAddr::new(socket.any(), 0);
+        let ip = table.get(key).map_or(socket.any(), |socket| socket.local.ip());
+        let local = SocketAddr::new(ip, 0);
         table.bind(&common.config, &mut common.rng, key, local).map_err(|_| Errno::EAGAIN)
     }
 
@@ -474,7 +486,7 @@ impl Host {
         let remote = match &socket.kind {
             Kind::Fresh(_) | Kind::Listener(_) => None,
             Kind::Connection { id, .. } => self.tcp.get(*id).and_then(|conn| match conn.state() {
-                TcpState::SynSent | TcpState::Closed => None,
+                TcpState::SynSent | TcpState::TimeWait | TcpState::Closed => None,
                 _ => Some(conn.flow().remote),
             }),
             Kind::Udp(key) => self.udp.get(*key).and_then(|socket| socket.remote),

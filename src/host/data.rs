@@ -51,8 +51,8 @@ impl Host {
         let Host { common, tcp, sockets, .. } = self;
         let result = match sockets.get_mut(id)?.kind {
             Kind::Udp(_) | Kind::Ping(_) => return self.recv_datagram(id, buf, flags),
-            // As Linux: urgent data is looked for before the state is.
-            Kind::Fresh(_) | Kind::Listener(_) if flags.contains(MsgFlags::OOB) => Err(Errno::EINVAL),
+            // As Linux: urgent data is looked for before the state is, but for a listener.
+            Kind::Fresh(_) if flags.contains(MsgFlags::OOB) => Err(Errno::EINVAL),
             Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::ENOTCONN)),
             Kind::Listener(_) => Err(Errno::ENOTCONN),
             Kind::Connection { id: conn, .. } => {
@@ -110,10 +110,32 @@ impl Host {
         to: Option<SocketAddr>,
         info: PacketInfo,
     ) -> Result<usize, Errno> {
-        let socket = self.sockets.get(id)?;
-        if !matches!(socket.kind, Kind::Udp(_) | Kind::Ping(_)) {
+        if !matches!(self.sockets.get(id)?.kind, Kind::Udp(_) | Kind::Ping(_)) {
             return self.send(now, id, data, MsgFlags::empty());
         }
+        let (local, remote) = self.begin_datagram(id, to)?;
+        let socket = self.sockets.get(id)?;
+        let is_ping = matches!(socket.kind, Kind::Ping(_));
+        let plan = Plan { options: &socket.options, local, remote, info };
+        let mut env = self.common.env(now);
+        if is_ping {
+            send_echo(&mut self.net, &mut env, &plan, data)?;
+        } else {
+            send_udp(&mut self.net, &mut env, &plan, data)?;
+        }
+        Ok(data.len())
+    }
+
+    /// What is checked before a datagram is built: the socket gets a port, and the names of both ends are told.
+    ///
+    /// # Errors
+    /// `EDESTADDRREQ` without a destination, `EINVAL` for port 0, `EPIPE` when shut, and the pending error once.
+    pub fn begin_datagram(
+        &mut self,
+        id: SocketId,
+        to: Option<SocketAddr>,
+    ) -> Result<(SocketAddr, SocketAddr), Errno> {
+        let socket = self.sockets.get(id)?;
         let to = match to {
             Some(SocketAddr::V4(v4)) if !socket.options.v6_only => Some(SocketAddr::V4(v4)),
             Some(addr) => Some(socket.canonical(addr)?),
@@ -129,15 +151,7 @@ impl Host {
         if remote.port() == 0 && !is_ping {
             return Err(Errno::EINVAL);
         }
-        let local = datagram.local;
-        let plan = Plan { options: &socket.options, local, remote, info };
-        let mut env = self.common.env(now);
-        if is_ping {
-            send_echo(&mut self.net, &mut env, &plan, data)?;
-        } else {
-            send_udp(&mut self.net, &mut env, &plan, data)?;
-        }
-        Ok(data.len())
+        Ok((datagram.local, remote))
     }
 
     /// Everything the socket is ready for now, as `poll(2)` says.
@@ -148,7 +162,7 @@ impl Host {
         match &socket.kind {
             Kind::Fresh(fresh) => {
                 let mut ready = Readiness::WRITABLE | Readiness::HANGUP;
-                ready.set(Readiness::ERROR | Readiness::READABLE, fresh.error.is_some());
+                ready.set(Readiness::ERROR, fresh.error.is_some());
                 ready
             }
             Kind::Listener(key) => match self.tcp.listener(*key) {

@@ -448,8 +448,11 @@ impl Socket {
     /// `ioctl(SIOCATMARK)`: is the next octet the one after the urgent data?
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for other sockets than TCP's.
+    /// `ENOTTY` for other sockets than TCP's.
     pub fn at_mark(&self) -> io::Result<bool> {
+        if self.inner.kind != Type::Stream {
+            return Err(io::Error::from_raw_os_error(libc::ENOTTY));
+        }
         Ok(self.inner.call(|host, _| host.at_mark(self.inner.id))?)
     }
 

@@ -202,7 +202,12 @@ impl Inner {
             return self.recv_until(buf, flags, (lowat, target));
         }
         let op = |host: &mut Host, now| not_yet(host.recv(now, self.id, buf, flags));
-        self.wait(Direction::Read, waiting.dont, op)?.ok_or(Errno::EAGAIN)
+        let received = self.wait(Direction::Read, waiting.dont, op)?.ok_or(Errno::EAGAIN)?;
+        // The end of a datagram socket that is shut: as on Linux, only a call that may wait sees it.
+        if !stream && received.from.is_none() && (waiting.dont || self.is_nonblocking()) {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(received)
     }
 
     /// Receives until at least `target` octets are there, the stream ends or the wait takes too long. Below the low water
@@ -302,6 +307,8 @@ impl Inner {
         (flags, dont_wait): (MsgFlags, bool),
     ) -> Result<usize, Errno> {
         if flags.contains(MsgFlags::OOB) {
+            // As Linux, which names the socket first.
+            self.call(|host, _| host.autobind(self.id))?;
             return Err(Errno::EOPNOTSUPP);
         }
         let mut corked = self.corked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -313,6 +320,7 @@ impl Inner {
                 return Err(Errno::EMSGSIZE);
             }
             if flags.contains(MsgFlags::MORE) {
+                self.call(|host, _| host.begin_datagram(self.id, to.map(|to| somebody(host, self.id, to))))?;
                 *corked = Some(Box::new((to, info, whole)));
                 return Ok(data.len());
             }

@@ -14,6 +14,7 @@ macro_rules! behaviours {
 
 mod binding;
 mod connecting;
+mod corners;
 mod datagram;
 mod ending;
 mod faces;

@@ -55,6 +55,8 @@ pub struct Socket {
     pub local: SocketAddr,
     /// The address `bind` chose, to which dissolving a connection goes back.
     bound: SocketAddr,
+    /// Did nobody ask for this very port?
+    port_chosen: bool,
     /// The peer, once connected.
     pub remote: Option<SocketAddr>,
     /// Options that demultiplexing and binding look at.
@@ -112,6 +114,7 @@ impl Datagrams {
             token,
             local,
             bound: local,
+            port_chosen: false,
             remote: None,
             flags: Flags::default(),
             rcv_buf: config.rmem_default,
@@ -180,6 +183,7 @@ impl Datagrams {
         let socket = &mut self.sockets[id];
         socket.local = SocketAddr::new(local.ip(), port);
         socket.bound = socket.local;
+        socket.port_chosen = local.port() == 0;
         Ok(())
     }
 
@@ -203,6 +207,18 @@ impl Datagrams {
                 self.connected.remove(&flow);
             }
             socket.local.set_ip(socket.bound.ip());
+        }
+    }
+
+    /// The socket has no peer any more, and as on Linux no port that it did not ask for.
+    pub fn disconnect(&mut self, id: DatagramId) {
+        self.dissolve(id);
+        let socket = &mut self.sockets[id];
+        if socket.port_chosen {
+            self.ports.release(socket.local.port(), id);
+            socket.port_chosen = false;
+            socket.local.set_port(0);
+            socket.bound = socket.local;
         }
     }
 

@@ -250,7 +250,7 @@ impl Synchronized {
         }
         common.output_due |= self.rcv.ack.due == super::delayed_ack::Due::Now;
         self.announce_urgent(common);
-        if self.readable(common) > 0 && self.readable(common) >= common.settings.rcv_lowat as usize {
+        if self.has_input(common) {
             common.wakes |= Readiness::READABLE;
         }
     }

@@ -365,12 +365,17 @@ impl Synchronized {
     pub fn readable(&self, common: &Common) -> usize {
         let (read, next) = (self.rcv.buffer.read_offset(), self.rcv.buffer.next_offset());
         let end = match &self.rcv.urgent {
-            Some(urgent) if !common.settings.oob_inline && urgent.at >= read && urgent.at < next => {
-                if urgent.at == read { return (next - read - 1) as usize } else { urgent.at }
-            }
+            Some(urgent) if !common.settings.oob_inline && urgent.at >= read && urgent.at < next => urgent.at,
             Some(_) | None => next,
         };
         (end - read) as usize
+    }
+
+    /// Does what has come reach the low water mark? As on Linux the urgent octet counts unless it is the next one.
+    pub fn has_input(&self, common: &Common) -> bool {
+        let at_mark = !common.settings.oob_inline && self.at_mark();
+        let target = (common.settings.rcv_lowat as usize).max(1) + usize::from(at_mark);
+        self.rcv.buffer.unread() >= target
     }
 
     fn readiness(&self, common: &Common) -> Readiness {
@@ -380,10 +385,9 @@ impl Synchronized {
             Phase::Established | Phase::FinWait1 | Phase::FinWait2 => false,
         };
         let read_shut = peer_done || common.shut_read;
-        let available = self.readable(common);
         ready.set(Readiness::READ_HANGUP, read_shut);
         ready.set(Readiness::HANGUP, read_shut && self.snd.fin);
-        ready.set(Readiness::READABLE, read_shut || available >= (common.settings.rcv_lowat as usize).max(1));
+        ready.set(Readiness::READABLE, read_shut || self.has_input(common));
         let writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         ready.set(Readiness::WRITABLE, self.snd.fin || writable);
         ready.set(Readiness::PRIORITY, self.urgent_ready());
