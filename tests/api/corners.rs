@@ -64,6 +64,47 @@ behaviours! {
         client.await_input();
         log.call(client.recv(1, 0)).call(client.recv(1, 0));
     }
+    error_after_the_peers_end: |world, log| {
+        let (client, server) = world.pair();
+        server.send(b"unread", 0).expect("send");
+        client.await_input();
+        client.shutdown(SHUT_WR).expect("shutdown");
+        server.await_input();
+        drop(client);
+        server.poll(POLLERR, SOON);
+        log.call(server.recv(1, 0)).call(server.recv(1, 0)).call(server.send(b"x", 0)).call(server.send(b"x", 0));
+    }
+    data_for_a_socket_shut_both_ways: |world, log| {
+        let (client, server) = world.pair();
+        client.shutdown(SHUT_RDWR).expect("shutdown");
+        server.await_input();
+        log.call(server.send(b"late", 0));
+        client.poll(POLLERR, SOON);
+        sleep(WHILE);
+        log.text(&client.state()).call(client.recv(1, 0)).call(client.recv(1, 0)).text(&server.state());
+        log.call(server.recv(1, 0)).call(server.send(b"x", 0));
+    }
+    more_and_then_input: |world, log| {
+        let (client, server) = world.pair();
+        client.send(b"more", MSG_MORE).expect("send");
+        sleep(WHILE);
+        log.text(&server.state());
+        server.send(b"one", 0).expect("send");
+        sleep(WHILE);
+        log.text(&server.state());
+        log.call(client.recv(8, 0));
+        sleep(WHILE);
+        log.text(&server.state());
+    }
+    more_and_then_an_acknowledgment: |world, log| {
+        let (client, server) = world.pair();
+        client.send(b"some", 0).expect("send");
+        client.send(b"more", MSG_MORE).expect("send");
+        sleep(WHILE);
+        log.call(server.recv(16, 0));
+        sleep(3 * WHILE);
+        log.text(&server.state());
+    }
     disconnected_in_time_wait: |world, log| {
         let (client, _server) = in_time_wait(world);
         log.call(client.disconnect()).works(client.getpeername()).call(client.recv(1, 0)).text(&client.state());

@@ -123,9 +123,9 @@ fn a_syn_never_ends_a_connection() {
 fn data_outside_the_window_gets_one_ack_in_every_state() {
     for state in SYNCHRONIZED {
         let (mut x, place) = Setup::new().in_state(state);
-        let (n, edge, nxt) = (place.rcv_nxt, place.edge, place.snd_nxt);
+        let (n, beyond, nxt) = (place.rcv_nxt, place.edge + 1, place.snd_nxt);
         let ack = format!(". {nxt}:{nxt}(0) ack {n}");
-        x.peer(&format!("P. {edge}:{}(10) ack {nxt}", edge + 10)).stack(&ack);
+        x.peer(&format!("P. {beyond}:{}(10) ack {nxt}", beyond + 10)).stack(&ack);
         x.state_is(state.name());
     }
 }

@@ -60,7 +60,7 @@ P  N+5 9                    | R  -    -      -      -     -       -     -     - 
 .  N 0 U-1000000000         | r  r    r      r      a     a       a     a     a       a     -|a
 .  N-1 0 X                  | r  r    -      a      a     a|a>F2  a     a     a|a>TW  a|a>CL a
 .  N+5 0 X                  | r  r    -      ->ES   -     ->F2    -     -     ->TW    ->CL  -|a
-.  W 0 X                    | r  r    -      a      a     a       a     a     a       a     a
+.  W 0 X                    | r  r    -      a      -     ->F2    -     -     ->TW    ->CL  a
 .  W-1 0 X                  | r  r    -      ->ES   -     ->F2    -     -     ->TW    ->CL  -|a
 .  N+900000000 0 X          | r  r    -      a      a     a       a     a     a       a     a
 P. N 10 X                   | r  r    -      A>ES   A     A>F2    A     -|a   ->TW|a>TW ->CL a
@@ -68,7 +68,7 @@ P. N 10 U                   | r  r    r      r      A     A       A     -|a   -|
 P. N+10 10 X                | r  r    -      a>ES   a     a>F2    a     -|a   ->TW|a>TW ->CL a
 P. N+10 10 U                | r  r    r      r      a     a       a     -|a   -|a     -|a   a
 P. W-5 10 X                 | r  r    -      a>ES   a     a>F2    a     -|a   ->TW|a>TW ->CL a
-P. W 10 X                   | r  r    -      a      a     a       a     a     a       a     a
+P. W 10 X                   | r  r    -      a      a     a>F2    a     a     ->TW    ->CL  a
 P. N-5 5 X                  | r  r    -      a      a     a|a>F2  a     a     a|a>TW  a|a>CL a
 P. N-5 10 X                 | r  r    -      a|A>ES   A     A>F2    A     -|a   ->TW|a>TW ->CL a
 P. N 10 X+1                 | r  r    r      r      a     a       a     a     a       a     a
@@ -80,7 +80,7 @@ FP. N 10 X                  | r  r    -      A>CW   A>CW  A>TW    A>TW  -|a   ->
 F. N+5 0 X                  | r  r    -      a>ES   a     a>F2    a     -|a   ->TW|a>TW ->CL a
 F. N-1 0 X                  | r  r    -      a      a     a|a>F2  a     a     a|a>TW  a|a>CL a
 F. N-1 0 U                  | r  r    r      a      a     a       a     a     a       a     a
-F. W 0 X                    | r  r    -      a      a     a       a     a     a       a     a
+F. W 0 X                    | r  r    -      a      a     a>F2    a     a     ->TW    ->CL  a
 PU. N 10 X                  | r  r    -      A>ES   A     A>F2    A     -|a   ->TW|a>TW ->CL a
 SF N 0                      | R  s>SR|- s>SR|- ->LI a|-   a|-     a|-   a|-   a|-     a|-   a|-|s>SR
 SR N 0                      | -  -    -      ->LI   ->CL  ->CL    ->CL  ->CL  ->CL    ->CL  -

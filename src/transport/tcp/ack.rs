@@ -44,6 +44,8 @@ impl Synchronized {
         }
         let sending = self.snd.out.made().is_some();
         let context = self.take_ack(env, seg);
+        // As Linux: MSG_MORE is a word about one push, and here comes the next.
+        self.snd.more = false;
         if context.acked > 0 {
             self.on_progress(common, env, &context);
         }

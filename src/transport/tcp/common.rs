@@ -51,6 +51,8 @@ pub(super) struct Common {
     pub last_challenge: Option<Instant>,
     /// Data that outlived the synchronized states and is still to be read.
     pub unread: Option<Box<RecvBuffer>>,
+    /// The peer's FIN had come when the synchronized states ended.
+    pub peer_done: bool,
 }
 
 /// What a handler decided about the connection as a whole.
@@ -117,6 +119,7 @@ impl Common {
             output_due: true,
             last_challenge: None,
             unread: None,
+            peer_done: false,
         }
     }
 

@@ -381,6 +381,7 @@ impl Connection {
             State::Synchronized(state) => {
                 state.snd.buffer.clear(env.pool);
                 state.rcv.buffer.drop_ahead(env.pool);
+                self.common.peer_done = state.rcv.eof;
                 if self.common.orphan {
                     state.rcv.buffer.clear(env.pool);
                 } else if state.rcv.buffer.unread() > 0 {

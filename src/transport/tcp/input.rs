@@ -6,7 +6,7 @@
 use super::common::{Common, Next, Outcome};
 use super::connection::SegmentMeta;
 use super::synchronized::{Phase, Synchronized};
-use crate::base::Readiness;
+use crate::base::{Errno, Readiness};
 use crate::trace::Drop;
 use crate::transport::Env;
 use crate::wire::tcp::{Flags, Segment};
@@ -94,15 +94,19 @@ impl Synchronized {
     }
 
     /// First: is any of it in the window?
+    ///
+    /// As on Linux the window's right edge is in it for what needs no room. That is where the acknowledgments of a peer stand that has
+    /// filled the window: were they refused, two ends that have would never again learn what arrived.
     fn check_sequence(&self, seg: &Segment<'_>) -> Acceptable {
         let (nxt, wnd) = (self.rcv.nxt(), self.rcv.wnd());
+        let edge = nxt.add(wnd);
         let in_window = |seq: crate::wire::seq::SeqNumber| seq.since(nxt).is_some_and(|ahead| ahead < wnd);
         match (seg.len(), wnd) {
             (0, 0) if seg.seq == nxt => Acceptable::Yes,
             (0, 0) => Acceptable::No,
-            (0, _) if in_window(seg.seq) => Acceptable::Yes,
+            (0, _) if in_window(seg.seq) || seg.seq == edge => Acceptable::Yes,
             (0, _) => Acceptable::No,
-            (_, 0) if seg.seq == nxt => Acceptable::HeaderOnly,
+            (_, _) if seg.seq == edge => Acceptable::HeaderOnly,
             (_, 0) => Acceptable::No,
             (len, _) if in_window(seg.seq) || in_window(seg.seq.add(len - 1)) => Acceptable::Yes,
             // It covers the whole window from before to beyond.
@@ -188,7 +192,8 @@ impl Synchronized {
         if text_end.after(nxt) && self.nobody_reads(common) {
             // RFC 9293 §3.6.1 (SHLD-3): the user has closed, the peer must learn that its data is lost.
             env.counters.tcp_ext_abort_on_data += 1;
-            return Outcome { verdict: Verdict::Reset(Drop::Closed), next: Next::Closed(None) };
+            let error = (!common.orphan).then_some(Errno::ECONNRESET);
+            return Outcome { verdict: Verdict::Reset(Drop::Closed), next: Next::Closed(error) };
         }
         self.take_text(common, env, seg, meta);
         self.take_fin(common, env)

@@ -59,8 +59,19 @@ impl Connection {
         };
         match got {
             Some(len) => Ok(Read { len, oob: false }),
+            // As Linux: after the peer's FIN an error is for those who send.
+            None if self.peer_is_done() => Ok(Read::default()),
             None if self.is_at_end() && self.common.error.is_none() => Ok(Read::default()),
             None => Err(self.common.error.take().unwrap_or(Errno::EAGAIN)),
+        }
+    }
+
+    /// Has the peer's FIN come, after everything before it?
+    fn peer_is_done(&self) -> bool {
+        match &self.state {
+            State::SynSent(_) | State::SynReceived(_) => false,
+            State::Synchronized(state) => state.rcv.eof,
+            State::TimeWait(_) | State::Closed(_) => self.common.peer_done,
         }
     }
 

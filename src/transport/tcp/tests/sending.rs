@@ -128,7 +128,9 @@ fn cork_and_more_hold_for_200_ms_at_most() {
         let flags = if cork { MsgFlags::empty() } else { MsgFlags::MORE };
         x.send_flags(&[b'x'; 1200], flags).expect("room");
         x.expect(&[". 1:1001(1000) ack 1"]);
-        x.peer(".", 1, 1001, "");
+        if cork {
+            x.peer(".", 1, 1001, "");
+        }
         x.after(ms(200), &["P. 1001:1201(200) ack 1"]);
         x.peer(".", 1, 1201, "");
         x.send_flags(b"yz", flags).expect("room");
@@ -140,6 +142,16 @@ fn cork_and_more_hold_for_200_ms_at_most() {
         }
         x.expect(&["P. 1201:1203(2) ack 1"]);
     }
+}
+
+/// As Linux: what arrives pushes what `MSG_MORE` held.
+#[test]
+fn more_holds_until_something_comes() {
+    let mut x = Script::new(PeerSyn::PLAIN).established();
+    x.send_flags(&[b'x'; 1200], MsgFlags::MORE).expect("room");
+    x.expect(&[". 1:1001(1000) ack 1"]);
+    x.peer(".", 1, 1001, "");
+    x.expect(&["P. 1001:1201(200) ack 1"]);
 }
 
 #[test]
