@@ -3,6 +3,7 @@
 //! Each test runs in a process of its own, because a namespace is entered before any thread starts. A test that the
 //! machine does not allow is skipped with the reason; with `CI=true` a skip is a failure.
 
+mod groups;
 mod harness;
 mod link;
 mod messages;
@@ -12,7 +13,15 @@ mod offload;
 mod stack;
 
 fn main() -> std::process::ExitCode {
-    let tests: Vec<harness::Test> =
-        [link::TESTS, messages::TESTS, names::TESTS, netns::TESTS, offload::TESTS, stack::TESTS].concat();
+    let tests: Vec<harness::Test> = [
+        groups::TESTS,
+        link::TESTS,
+        messages::TESTS,
+        names::TESTS,
+        netns::TESTS,
+        offload::TESTS,
+        stack::TESTS,
+    ]
+    .concat();
     harness::main(&tests)
 }
