@@ -35,6 +35,12 @@ fn a_black_hole_is_found() {
     }
 }
 
+/// Both ends had filled each other's windows and lost the acknowledgments: what told of them stood at the windows' edges.
+#[test]
+fn full_windows_do_not_lock_both_ends_out() {
+    assert_eq!(Scenario::from_seed(44_789).run(), [Ok(()), Ok(())]);
+}
+
 /// Runs many seeds; `SEED=n` runs that one, `SEEDS=n` as many (2,000 unless told otherwise).
 #[test]
 fn every_seed_ends_well() {
