@@ -5,7 +5,7 @@ use super::device::{self, LadderTo, Running};
 use super::failure::{Failure, Outcome, plain};
 use super::http::split_port;
 use super::signals::{self, Listening};
-use crate::netdb::{self, Netdb};
+use crate::netdb::{self, GaiError, Netdb};
 use crate::runtime::Stack;
 use crate::socket::TcpStream;
 use std::io::{self, IsTerminal, Read, Write};
@@ -103,6 +103,10 @@ pub fn addresses(stack: &Stack, host: &str, port: u16) -> Outcome<Vec<SocketAddr
             Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
         }
         Ok(_) => Err(Failure::run(format!("'{host}' has no address"))),
+        Err(error) if GaiError::of(&error) == Some(GaiError::Again) => Err(Failure::run(format!(
+            "cannot find '{host}': no name server gave an answer over this interface: give its address, or have a `nameserver` \
+             line in /etc/resolv.conf that the stack can reach"
+        ))),
         Err(error) => Err(Failure::run(format!("cannot find '{host}': {}", plain(&error)))),
     }
 }

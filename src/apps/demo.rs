@@ -24,6 +24,13 @@ pub fn run(options: &cli::Demo) -> Outcome {
     if options.sim {
         return simulate(options);
     }
+    if let Some(program) = options.client.first()
+        && !client::find(program)
+    {
+        return Err(Failure::input(format!(
+            "there is no program '{program}': give --client one that is in PATH, or its whole path"
+        )));
+    }
     let private = cli::Device { netns: true, ..options.device.clone() };
     let started = device::enter(&private).and_then(|privilege| {
         if private.dry_run {

@@ -152,7 +152,7 @@ impl fmt::Display for LinkError {
             ),
             LinkError::NodeDenied { source } => write!(
                 f,
-                "/dev/net/tun must not be opened by this user ({source}): run as root, or `sudo chmod 666 /dev/net/tun`"
+                "/dev/net/tun cannot be opened by this user ({source}): run as root, or `sudo chmod 666 /dev/net/tun`"
             ),
             LinkError::NoRight => {
                 write!(f, "no right to make a network interface (CAP_NET_ADMIN): run with sudo, or `{}`", setcap())

@@ -230,7 +230,7 @@ fn without_rights_it_simulates() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let mut lines = said.error.lines();
     assert!(
-        lines.next().is_some_and(|line| line.starts_with("tunstack: /dev/net/tun must not be opened")),
+        lines.next().is_some_and(|line| line.starts_with("tunstack: /dev/net/tun cannot be opened")),
         "{said:?}"
     );
     assert_eq!(lines.next(), Some("tunstack: so here are two simulated hosts instead, as with --sim"));

@@ -46,6 +46,12 @@ fn bad_arguments() {
         "serve echo --addr 10.9.0/24",
         "--addr: '10.9.0/24' is no address with prefix, like 10.9.0.2/24 or fd09::2/64",
     );
+    for program in ["no-such-program", "/no/such/program"] {
+        refuses(
+            &format!("demo --client {program}"),
+            &format!("there is no program '{program}': give --client one that is in PATH, or its whole path"),
+        );
+    }
     refuses("serve", "<SERVICE>... is missing: `tunstack serve --help` says what it is");
     refuses(
         "ping h --link rain=1%",
@@ -107,7 +113,7 @@ fn no_node() {
 fn closed_node() {
     refuses(
         "serve echo",
-        "/dev/net/tun must not be opened by this user (Permission denied): run as root, or `sudo chmod 666 /dev/net/tun`",
+        "/dev/net/tun cannot be opened by this user (Permission denied): run as root, or `sudo chmod 666 /dev/net/tun`",
     );
 }
 

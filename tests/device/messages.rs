@@ -46,7 +46,7 @@ fn closed_node() {
     let said = refusal(&setup("10.9.0.2/24"));
     says(
         &said,
-        "/dev/net/tun must not be opened by this user (Permission denied",
+        "/dev/net/tun cannot be opened by this user (Permission denied",
         "`sudo chmod 666 /dev/net/tun`",
     );
 }
@@ -153,7 +153,7 @@ fn network_taken() {
 /// The questions of `doctor` give the same answers, without making anything.
 fn asked_before() {
     let said = |result: Result<(), LinkError>| result.expect_err("refused").to_string();
-    says(&said(check_node()), "must not be opened by this user", "chmod 666");
+    says(&said(check_node()), "cannot be opened by this user", "chmod 666");
     says(&said(check_right()), "no right to make a network interface", "setcap");
     says(
         &said(check_addresses(&setup("127.0.0.1/8"))),

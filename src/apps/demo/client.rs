@@ -41,6 +41,9 @@ pub fn run(options: &cli::Demo, running: &Running) -> Outcome<String> {
 
 /// Is there a program of this name?
 pub fn find(name: &str) -> bool {
+    if name.contains('/') {
+        return std::path::Path::new(name).is_file();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
