@@ -32,7 +32,6 @@ fn both(stack: &Stack, port: u16) -> (UdpSocket, std::net::UdpSocket) {
     (ours, theirs)
 }
 
-/// conformance: 1122-3.3.6-broadcast
 fn broadcast_both_ways() {
     private();
     let stack = start();
@@ -60,7 +59,6 @@ fn broadcast_both_ways() {
     }
 }
 
-/// conformance: 1122-3.3.7-multicast
 fn multicast_both_ways() {
     private();
     let stack = start();
