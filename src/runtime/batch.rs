@@ -8,11 +8,20 @@ use std::ptr;
 thread_local! {
     /// The stack that this thread has a batch of. Compared, never followed.
     static OPEN: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+    /// Calls made in batches.
+    static COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Does this thread have a batch of this stack?
-pub(super) fn is_open(shared: &Shared) -> bool {
-    ptr::eq(OPEN.get(), shared)
+/// Calls whose packets wait for each other at most: what one of them sends must not wait for all that a loop may do.
+const CALLS: u32 = 32;
+
+/// Has this thread a batch of this stack that the packets of one more call can wait for?
+pub(super) fn holds(shared: &Shared) -> bool {
+    let open = ptr::eq(OPEN.get(), shared);
+    if open {
+        COUNT.set(COUNT.get().wrapping_add(1));
+    }
+    open && !COUNT.get().is_multiple_of(CALLS)
 }
 
 /// A batch, from [`Stack::batch`](super::Stack::batch) until it is dropped.

@@ -123,7 +123,7 @@ impl Shared {
 
     /// After a call that need not wait: its packets leave, or wait for the end of this thread's batch.
     fn settle(&self, shard: &mut Shard, now: Instant) {
-        if batch::is_open(self) {
+        if batch::holds(self) {
             shard.announce();
         } else {
             shard.settle(now);

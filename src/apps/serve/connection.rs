@@ -15,6 +15,8 @@ use std::time::SystemTime;
 
 /// Blocks moved in one turn, so that one busy connection leaves room for others.
 const BLOCKS_PER_TURN: usize = 8;
+/// Octets of a member's lines that are taken at once: far fewer than may wait for it, for even short lines come back longer.
+const CHAT_BLOCK: usize = 4096;
 /// Octets that wait for a member of the chat who does not read.
 const UNREAD_MAX: usize = 64 << 10;
 
@@ -108,10 +110,10 @@ impl Connection {
         let both = Readiness::READABLE | Readiness::WRITABLE;
         match &self.talk {
             Talk::Chargen(_) => both,
-            // No more requests, and no more to echo, until this much is sent.
-            Talk::Echo | Talk::Http(_) if self.has_output() => Readiness::WRITABLE,
+            // No more requests, and no more to echo or to say to the room, until this much is sent.
+            Talk::Echo | Talk::Http(_) | Talk::Chat(_) if self.has_output() => Readiness::WRITABLE,
             // What comes is read all the same: the peer's end must show.
-            Talk::Discard | Talk::Chat(_) | Talk::Daytime if self.has_output() => both,
+            Talk::Discard | Talk::Daytime if self.has_output() => both,
             Talk::Echo | Talk::Http(_) | Talk::Discard | Talk::Chat(_) | Talk::Daytime => Readiness::READABLE,
         }
     }
@@ -161,9 +163,9 @@ impl Connection {
                     true => return Ok(Turn::Over),
                     false => continue,
                 },
-                Service::Echo | Service::Http => self.flush()?,
+                Service::Echo | Service::Http | Service::Chat => self.flush()?,
                 // These read on although the peer does not.
-                Service::Discard | Service::Daytime | Service::Chat => would_block_is_fine(self.flush())?,
+                Service::Discard | Service::Daytime => would_block_is_fine(self.flush())?,
             }
             if self.has_rest() {
                 self.fill_http(scratch)?;
@@ -173,7 +175,9 @@ impl Connection {
                 self.answer(root)?;
                 continue;
             }
-            let n = self.stream.read(scratch)?;
+            let chats = self.service == Service::Chat;
+            let most = if chats { CHAT_BLOCK } else { scratch.len() };
+            let n = self.stream.read(&mut scratch[..most])?;
             if n == 0 {
                 // Closing sends what is still queued, and our FIN after it.
                 return Ok(Turn::Over);
@@ -181,7 +185,8 @@ impl Connection {
             if !self.finished {
                 self.on_data(&scratch[..n], root, line)?;
             }
-            if n < scratch.len() && !self.has_output() {
+            // What a member says comes back to itself, after this turn.
+            if chats || n < scratch.len() && !self.has_output() {
                 break;
             }
         }
