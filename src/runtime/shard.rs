@@ -473,6 +473,8 @@ impl Shard {
             Role::Thread(_) => attention.kick(),
             Role::Reactor => return None,
         }
+        // The event loop looks at the descriptor before it makes a round.
+        self.device_tells(true);
         self.role = Role::Reactor;
         self.told = false;
         Some(attention)

@@ -179,6 +179,32 @@ fn a_turn_is_one_bounded_round() {
     assert!(turns < 40, "{turns} turns");
 }
 
+/// A poller that found the device full need not be told of packets; an event loop that comes after it must be.
+#[test]
+fn an_event_loop_takes_over_from_a_busy_poller() {
+    const PACKETS: u64 = 200;
+    for _ in 0..50 {
+        let (device, port) = channel(1500).expect("channel");
+        let stack = Stack::builder().address("10.0.0.1/24".parse().expect("address")).device(device);
+        let stack = stack.start().expect("start");
+        let poller = Poller::new(&stack).expect("poller");
+        let mut events = Vec::new();
+        let mut look = || poller.wait(&mut events, Some(Duration::ZERO)).expect("wait");
+        look();
+        for _ in 0..PACKETS {
+            port.send([0x45; 40]).expect("send");
+        }
+        look();
+        let reactor = stack.reactor().expect("reactor");
+        // The housekeeper may have been at it as well.
+        if stack.counters().ip_in_receives < PACKETS {
+            assert!(readable(&reactor, 1), "packets wait");
+            return;
+        }
+    }
+    panic!("no try left packets to the event loop");
+}
+
 #[test]
 fn packets_of_a_batch_leave_together() {
     let (device, port) = channel(1500).expect("channel");

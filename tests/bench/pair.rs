@@ -54,20 +54,27 @@ impl Pair {
             if number % PER_ADDRESS == 0 {
                 self.client.add_address(format!("{address}/8").parse().expect("valid")).expect("legal");
             }
-            let socket = self.client.socket(Domain::Inet, Type::Stream).expect("a socket");
-            self.client.set_option(self.now, socket, Opt::NoDelay(true)).expect("set");
             let port = 1024 + (number % PER_ADDRESS) as u16;
-            self.client.bind(socket, SocketAddr::new(address.parse().expect("valid"), port)).expect("free");
-            let remote = Some("10.0.0.1:7".parse().expect("valid"));
-            // It answers when the handshake is done.
-            let _ = self.client.connect(self.now, socket, remote);
-            self.settle();
-            let (served, _) = self.server.accept(self.now, self.listener).expect("connected");
-            self.server.set_option(self.now, served, Opt::NoDelay(true)).expect("set");
-            connections.push((socket, served));
+            let local = SocketAddr::new(address.parse().expect("valid"), port);
+            connections.push(self.open(Some(local)));
         }
         self.pass(Duration::from_millis(300));
         connections
+    }
+
+    /// A connection, from `local` where that is given, without Nagle's algorithm.
+    fn open(&mut self, local: Option<SocketAddr>) -> (SocketId, SocketId) {
+        let asks = self.client.socket(Domain::Inet, Type::Stream).expect("a socket");
+        self.client.set_option(self.now, asks, Opt::NoDelay(true)).expect("set");
+        if let Some(local) = local {
+            self.client.bind(asks, local).expect("free");
+        }
+        // It answers when the handshake is done.
+        let _ = self.client.connect(self.now, asks, Some("10.0.0.1:7".parse().expect("valid")));
+        self.settle();
+        let (answers, _) = self.server.accept(self.now, self.listener).expect("connected");
+        self.server.set_option(self.now, answers, Opt::NoDelay(true)).expect("set");
+        (asks, answers)
     }
 
     /// Lets time pass, with what falls due.
@@ -136,14 +143,7 @@ impl Pair {
 
     /// Connects, asks, is answered, closes.
     pub fn visit(&mut self) {
-        let asks = self.client.socket(Domain::Inet, Type::Stream).expect("a socket");
-        self.client.set_option(self.now, asks, Opt::NoDelay(true)).expect("set");
-        let remote = Some("10.0.0.1:7".parse().expect("valid"));
-        // It answers when the handshake is done.
-        let _ = self.client.connect(self.now, asks, remote);
-        self.settle();
-        let (answers, _) = self.server.accept(self.now, self.listener).expect("connected");
-        self.server.set_option(self.now, answers, Opt::NoDelay(true)).expect("set");
+        let (asks, answers) = self.open(None);
         self.round_trip((asks, answers));
         self.client.close(self.now, asks).expect("open");
         self.settle();
