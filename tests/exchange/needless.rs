@@ -111,3 +111,12 @@ fn when_all_that_went_again_came_twice_the_window_is_restored() {
     assert!(x.cwnd() >= 10 && x.ssthresh() > 100, "{} {}", x.cwnd(), x.ssthresh());
     assert_eq!(x.counter("TcpExtTCPDSACKUndo"), 1);
 }
+
+/// The head was overtaken, and came before the stack got to send it again: both reports arrive within one round.
+#[test]
+fn when_what_was_thought_lost_comes_before_it_goes_again_the_window_is_restored() {
+    let mut x = flying(10);
+    x.peers(&[". 1:1(0) ack 1 <nop,nop,sack 1001:5001>", ". 1:1(0) ack 5001"]).ignore();
+    assert!(x.cwnd() >= 10 && x.ssthresh() > 100, "{} {}", x.cwnd(), x.ssthresh());
+    assert_eq!((x.counter("TcpExtTCPFullUndo"), x.counter("TcpRetransSegs")), (1, 0));
+}

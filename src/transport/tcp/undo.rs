@@ -52,9 +52,10 @@ impl Undo {
         self.resent == Some(0)
     }
 
-    /// Does an acknowledgment of new data echo a timestamp from before the first retransmission? Then the original arrived.
+    /// Does an acknowledgment of new data show that an original arrived? It does when nothing was sent again yet, or when it echoes a
+    /// timestamp from before the first retransmission.
     pub fn is_of_original(&self, echo: Option<u32>) -> bool {
-        self.resent.is_some() && echo.is_some_and(|echo| timestamps::before(echo, self.first_at))
+        self.resent.is_none() || echo.is_some_and(|echo| timestamps::before(echo, self.first_at))
     }
 }
 
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn only_an_echo_from_before_the_first_copy_tells_of_the_original() {
         let mut undo = Undo::new(SeqNumber(100));
-        assert!(!undo.is_of_original(Some(5)), "nothing was sent again");
+        assert!(undo.is_of_original(Some(5)) && undo.is_of_original(None), "nothing was sent again");
         undo.on_sent_again(10, 7);
         undo.on_sent_again(10, 9);
         assert!(undo.is_of_original(Some(6)));

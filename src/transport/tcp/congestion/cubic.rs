@@ -245,11 +245,10 @@ impl Controller for Cubic {
     }
 
     fn undo(&mut self) {
-        if let Some(saved) = self.saved.take()
-            && self.cwnd < saved.cwnd
-        {
+        let Some(saved) = self.saved.take() else { return };
+        self.ssthresh = saved.ssthresh;
+        if self.cwnd < saved.cwnd {
             self.cwnd = saved.cwnd;
-            self.ssthresh = saved.ssthresh;
             self.w_max = saved.w_max;
             self.cwnd_prior = saved.cwnd_prior;
             self.curve = saved.curve;
