@@ -10,6 +10,7 @@ mod closed;
 mod common;
 mod congestion;
 mod congestion_window;
+mod cubic_window;
 mod ecn;
 mod failure;
 mod fast_open_client;

@@ -57,7 +57,9 @@ pub(super) struct PlusPlus {
 /// Linux's HyStart.
 #[derive(Clone, Debug)]
 pub(super) struct Train {
-    round_start: Option<Instant>,
+    round_start: Instant,
+    /// Octets of the round that are not acknowledged yet; below 0, not at 0, a new one begins.
+    left: i64,
     /// Last acknowledgment of the train.
     last_ack: Instant,
     current_round_min: u32,
@@ -90,8 +92,8 @@ impl Hystart {
         match self {
             // RFC 9406 §4.3: only while nothing was ever lost; later ssthresh knows better.
             Hystart::PlusPlus(state) if window.first => state.on_ack(sample),
-            Hystart::Train(state) if window.segments >= LOW_WINDOW => state.on_ack(sample, window.min_rtt),
-            Hystart::Off | Hystart::PlusPlus(_) | Hystart::Train(_) => Growth::Full,
+            Hystart::Train(state) => state.on_ack(sample, window),
+            Hystart::Off | Hystart::PlusPlus(_) => Growth::Full,
         }
     }
 
@@ -156,22 +158,30 @@ impl PlusPlus {
 
 impl Train {
     fn new() -> Train {
-        let (round_start, last_ack) = (None, Instant::ZERO);
-        Train { round_start, last_ack, current_round_min: NONE, samples: 0, found: false }
+        Train::begin(Instant::ZERO, -1)
     }
 
-    fn on_ack(&mut self, sample: &AckSample, min_rtt: u32) -> Growth {
+    /// A round: until more than this is acknowledged.
+    fn begin(now: Instant, left: i64) -> Train {
+        Train { round_start: now, left, last_ack: now, current_round_min: NONE, samples: 0, found: false }
+    }
+
+    fn on_ack(&mut self, sample: &AckSample, window: &Window) -> Growth {
+        self.left = self.left.saturating_sub(i64::from(sample.acked));
         let Some(rtt) = sample.rtt.map(micros) else { return Growth::Full };
         if self.found {
             return Growth::Full;
         }
-        if sample.new_round || self.round_start.is_none() {
-            *self = Train { round_start: Some(sample.now), last_ack: sample.now, ..Train::new() };
+        if self.left < 0 {
+            *self = Train::begin(sample.now, i64::from(sample.in_flight));
         }
-        let round_start = self.round_start.unwrap_or(sample.now);
+        if window.segments < LOW_WINDOW {
+            return Growth::Full;
+        }
+        let min_rtt = window.min_rtt;
         if sample.now.since(self.last_ack) <= TRAIN_GAP {
             self.last_ack = sample.now;
-            self.found = sample.now.since(round_start) > Duration::from_micros(u64::from(min_rtt / 2));
+            self.found = sample.now.since(self.round_start) > Duration::from_micros(u64::from(min_rtt / 2));
         }
         self.current_round_min = self.current_round_min.min(rtt);
         if self.samples < SAMPLES {
@@ -266,8 +276,8 @@ mod tests {
             let mut last = Growth::Full;
             for (n, rtt) in rtts.iter().enumerate() {
                 let now = Instant::ZERO + Duration::from_millis(5 * n as u64);
-                let sample = AckSample { now, rtt: Some(Duration::from_millis(*rtt)), ..ack(1000) };
-                last = state.on_ack(&AckSample { new_round: n == 0, ..sample }, &window);
+                let rtt = Some(Duration::from_millis(*rtt));
+                last = state.on_ack(&AckSample { now, rtt, in_flight: 100_000, ..ack(1000) }, &window);
             }
             last
         };
@@ -292,7 +302,7 @@ mod tests {
         let mut at = |micros: u64| {
             let now = Instant::ZERO + Duration::from_micros(micros);
             let rtt = Some(Duration::from_millis(40));
-            state.on_ack(&AckSample { now, rtt, ..ack(1000) }, &FIRST)
+            state.on_ack(&AckSample { now, rtt, in_flight: 100_000, ..ack(1000) }, &FIRST)
         };
         assert!((0..=10).all(|n| at(2000 * n) == Growth::Full), "20 ms");
         assert_eq!(at(21_000), Growth::Over);
@@ -301,7 +311,7 @@ mod tests {
         let gap = (0..30).all(|n| {
             let now = Instant::ZERO + Duration::from_micros(2001 * n);
             let rtt = Some(Duration::from_millis(40));
-            state.on_ack(&AckSample { now, rtt, ..ack(1000) }, &FIRST) == Growth::Full
+            state.on_ack(&AckSample { now, rtt, in_flight: 100_000, ..ack(1000) }, &FIRST) == Growth::Full
         });
         assert!(gap, "acknowledgments further apart are no train");
     }
