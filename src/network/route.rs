@@ -2,6 +2,9 @@
 //!
 //! Every route ends at the one device, so a route only says that a destination can be reached and which of our
 //! addresses is nearest to it.
+//!
+//! conformance-review: 1122-3.3.1.4-dead-gw
+//! Whatever gateway a route names stands behind that device: there is no other to turn to when it falls silent, and nothing to find out.
 
 use crate::base::{Cidr, Errno};
 use core::cmp::Ordering;

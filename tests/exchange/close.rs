@@ -2,7 +2,7 @@
 
 use crate::common::exchange::{Exchange, Setup};
 use crate::common::{Errno, ms, secs};
-use tunstack::host::{Readiness, Shutdown};
+use tunstack::host::{Opt, Readiness, Shutdown};
 
 /// conformance: 9293-3.10.4-estab, 9293-3.10.7.4-ack-finwait1, 9293-3.10.7.4-fin-finwait2
 #[test]
@@ -168,6 +168,32 @@ fn close_with_unread_data_resets() {
     x.state_is("CLOSED").quiet_for(secs(10));
 }
 
+/// Octets that come again with the FIN were read already: nothing is lost by closing.
+#[test]
+fn close_after_everything_was_read_is_in_good_order() {
+    let mut x = Exchange::established();
+    x.peer("P. 1:11(10) ack 1").reads(10);
+    x.after(ms(40)).stack(". 1:1(0) ack 11");
+    x.peer("FP. 1:11(10) ack 1").stack(". 1:1(0) ack 12");
+    x.close().stack("F. 1:1(0) ack 12");
+    x.state_is("LAST-ACK");
+}
+
+/// Sent before the peer had seen all that we know it has, and overtaken on the way.
+#[test]
+fn a_fin_with_an_old_ack_counts() {
+    for acked in [false, true] {
+        let mut x = Exchange::established();
+        x.write(b"data").stack("P. 1:5(4) ack 1");
+        x.peer(". 1:1(0) ack 5").shutdown(Shutdown::Write).stack("F. 5:5(0) ack 1");
+        if acked {
+            x.peer(". 1:1(0) ack 6").state_is("FIN-WAIT-2");
+        }
+        x.peer("F. 1:1(0) ack 1").stack(". 6:6(0) ack 2");
+        x.state_is(if acked { "TIME-WAIT" } else { "CLOSING" }).reads_end();
+    }
+}
+
 /// conformance: 9293-SHLD-3, 9293-MAY-1
 #[test]
 fn data_after_close_is_reset() {
@@ -192,6 +218,12 @@ fn an_orphan_in_fin_wait_2_is_forgotten_in_time() {
     x.quiet_for(secs(59)).state_is("FIN-WAIT-2");
     x.quiet_for(secs(2)).state_is("CLOSED");
     x.peer("F. 1:1(0) ack 2").stack("R 2:2(0)");
+    // A time of its own.
+    let mut x = Exchange::established();
+    x.set(Opt::Linger2(secs(5))).close().stack("F. 1:1(0) ack 1");
+    x.peer(". 1:1(0) ack 2").quiet_for(secs(4)).state_is("FIN-WAIT-2");
+    x.quiet_for(secs(2)).state_is("CLOSED");
+    x.peer("P. 1:11(10) ack 2").stack("R 2:2(0)");
 }
 
 /// One that a socket still holds waits as long as the peer likes.

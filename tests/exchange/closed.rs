@@ -65,6 +65,19 @@ fn a_socket_without_a_connection_neither_sends_nor_receives() {
     assert_eq!(peer, Err(Errno::ENOTCONN));
 }
 
+/// A listener stays one: it neither connects nor sends.
+///
+/// conformance: 9293-3.10.1-listen-to-active, 9293-3.10.2-listen
+#[test]
+fn a_listener_does_not_turn_into_a_connection() {
+    let mut x = Exchange::listening();
+    x.sock = x.listener;
+    let (id, remote) = (x.id(), x.ends().1);
+    assert_eq!(x.user("connect", |host, now| host.connect(now, id, Some(remote))), Err(Errno::EISCONN));
+    x.write_fails(Errno::EPIPE).quiet();
+    x.peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1");
+}
+
 /// conformance: 9293-3.10.4-closed, 9293-3.10.5-closed
 #[test]
 fn a_socket_that_is_closed_is_gone() {

@@ -71,6 +71,25 @@ fn the_user_timeout_begins_anew_with_each_answer() {
     x.skip(secs(100)).state_is("ESTABLISHED");
 }
 
+/// What the peer asks for by an option is no concern of ours: 100 minutes, or one second.
+///
+/// conformance: 5482-2-option, 5482-3.2-api
+#[test]
+fn the_peer_does_not_set_our_user_timeout() {
+    for option in ["1c048064", "1c040001"] {
+        for own in [Some(secs(3)), None] {
+            let mut x = Exchange::established();
+            own.into_iter().for_each(|time| {
+                x.set(Opt::UserTimeout(time));
+            });
+            x.peer(&format!("P. 1:11(10) ack 1 <raw {option}>")).reads(10).ignore();
+            x.write(b"a").stack("P. 1:2(1) ack 11");
+            x.skip(ms(2_900)).state_is("ESTABLISHED").skip(ms(300));
+            x.state_is(if own.is_some() { "CLOSED" } else { "ESTABLISHED" });
+        }
+    }
+}
+
 /// conformance: 9293-MUST-25
 #[test]
 fn an_idle_connection_says_nothing() {

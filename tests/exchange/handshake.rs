@@ -72,6 +72,16 @@ fn crossing_syns_open_one_connection() {
     x.after(ms(40)).stack(". 6:6(0) ack 4");
 }
 
+/// What a crossing SYN carries is not acknowledged with it: it comes again.
+#[test]
+fn text_on_a_crossing_syn_arrives_once() {
+    let mut x = Exchange::connecting();
+    x.peer("S 0:10(10) <mss 1460>").stack("S. 0:0(0) ack 1");
+    x.peer(". 1:1(0) ack 1").state_is("ESTABLISHED").patient().reads_nothing();
+    x.peer("P. 1:11(10) ack 1").reads(10).reads_nothing();
+    x.after(ms(40)).stack(". 1:1(0) ack 11");
+}
+
 /// The answer of a peer that does the same at the same time: its SYN-ACK has the sequence number of its SYN.
 /// conformance: 9293-A.2-seq-validation
 #[test]
@@ -210,6 +220,11 @@ fn every_copy_of_a_syn_is_the_same_but_for_its_timestamp() {
     x.after(secs(1));
     let second = x.stack("S 0:0(0) <mss 1460,sackOK,TS val * ecr 0,nop,wscale 10>");
     assert_eq!((first.window, first.src_port, first.seq), (second.window, second.src_port, second.seq));
+    let mut x = Exchange::listening();
+    let expected = "S. 0:0(0) ack 1 <mss 1460,sackOK,TS val * ecr 7,nop,wscale 10>";
+    let first = x.peer("S 0:0(0) <mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 3>").stack(expected);
+    let second = x.after(secs(1)).stack(expected);
+    assert_eq!((first.window, first.seq), (second.window, second.seq));
 }
 
 #[test]

@@ -87,6 +87,27 @@ fn ip_options_that_mean_nothing_to_tcp_are_ignored() {
     x.accept().state_is("ESTABLISHED");
 }
 
+/// What nobody here fills in or obeys: security, record route, timestamp.
+///
+/// conformance: 9293-3.10.7.4-security, 9293-MAY-10, 9293-MAY-11, 1122-3.2.1.8-rr-ts
+#[test]
+fn a_segment_with_ip_options_counts_like_any_other() {
+    let security = [130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let record_route = [7, 7, 4, 0, 0, 0, 0, 0];
+    let timestamp = [68, 8, 5, 0, 0, 0, 0, 0];
+    for options in [&security[..], &record_route, &timestamp] {
+        let mut x = Exchange::established();
+        let plain = Packet::parse(&x.peer_bytes("P. 1:11(10) ack 1")).expect("just built");
+        x.inject(&packet::ip_with(plain.src, plain.dst, packet::TCP, plain.payload(), |header| {
+            header.options = options.try_into().expect("few octets");
+        }));
+        x.reads(10).after(ms(40));
+        let answer = x.next();
+        assert_eq!(answer.bytes[0], 0x45, "without options");
+        assert!(answer.tcp().is_some());
+    }
+}
+
 /// conformance: 9293-3.7.2-pmtud, 1191-3-df
 #[test]
 fn df_is_set_unless_discovery_is_off() {

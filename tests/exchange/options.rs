@@ -60,6 +60,20 @@ fn options_are_read_at_any_alignment() {
     assert_eq!(x.info().snd_wscale, 3);
 }
 
+/// Signatures that nobody here can check, MD5 and TCP-AO, are unknown options.
+///
+/// conformance: 2385-scope, 5925-scope
+#[test]
+fn signatures_are_unknown_options() {
+    for option in ["131200112233445566778899aabbccddeeff", "1d100001000102030405060708090a0b"] {
+        let mut x = Exchange::listening();
+        x.peer(&format!("S 0:0(0) <mss 1460,raw {option}>")).stack("S. 0:0(0) ack 1 <mss 1460>");
+        x.peer(&format!(". 1:1(0) ack 1 <raw {option}>")).accept().patient();
+        x.peer(&format!("P. 1:11(10) ack 1 <raw {option}>")).reads(10);
+        x.after(ms(40)).stack(". 1:1(0) ack 11 <>");
+    }
+}
+
 /// What follows the end of options is nobody's business.
 /// conformance: 9293-MUST-69
 #[test]
@@ -144,6 +158,20 @@ fn the_advertised_mss_is_the_mtu_without_headers() {
         let mut x = setup.listening();
         x.peer("S 0:0(0) <mss 100>").stack(&format!("S. 0:0(0) ack 1 <mss {mss}>"));
     }
+}
+
+/// Path MTU discovery finds what is too large: a destination beyond a gateway gets full segments as well.
+///
+/// conformance: 1122-3.3.3-offnet-576
+#[test]
+fn a_remote_destination_gets_full_segments() {
+    let mut x = Setup::new().listening();
+    let everywhere = "0.0.0.0/0".parse().expect("a prefix");
+    x.host.add_route(everywhere, Some([10, 9, 0, 1].into())).expect("a route");
+    x.at_peer_address([192, 0, 2, 7].into()).peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1 <mss 1460>");
+    x.peer(". 1:1(0) ack 1").accept();
+    x.write_octets(2920).stack(". 1:1461(1460) ack 1");
+    x.stack("P. 1461:2921(1460) ack 1");
 }
 
 /// conformance: 9293-SHLD-6

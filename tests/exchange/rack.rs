@@ -207,3 +207,29 @@ fn a_timeout_in_recovery_ends_it_and_sack_counts_on() {
     x.after(ms(100)).peer(". 1:1(0) ack 9001 <nop,nop,sack 9501:10001>").ignore();
     assert_eq!((x.ssthresh(), x.counter("TcpExtTCPSackRecovery")), (ssthresh, 1));
 }
+
+/// A flight of four of which only the last is reported: too few above the holes, so they get a quarter of the round trip.
+///
+/// conformance: 8985-6.2-4-wnd
+#[test]
+fn a_reported_tail_leaves_the_holes_before_it_some_time() {
+    for reported in ["3001:4001", "4000:4001"] {
+        let mut x = path(|_| ());
+        x.write_octets(4000);
+        x.sends(1, 4, 1000);
+        x.after(ms(100)).peer(&format!(". 1:1(0) ack 1 <nop,nop,sack {reported}>")).quiet();
+        assert_eq!(x.until(". 1:1001(1000) ack 1"), ms(25), "{reported}");
+        assert_eq!(x.counter("TcpExtTCPTimeouts"), 0);
+        x.ignore();
+    }
+}
+
+/// Acknowledgments that overtook each other: what the older one reports is news all the same.
+#[test]
+fn blocks_beside_an_old_ack_count() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 3001").ignore();
+    x.peer(". 1:1(0) ack 1001 <nop,nop,sack 4001:7001>");
+    assert_eq!(x.data()[0], 3001..4001);
+    assert_eq!((x.counter("TcpExtTCPSackRecovery"), x.ssthresh() < 100), (1, true));
+}

@@ -2,7 +2,7 @@
 
 use super::common::exchange::Setup;
 use super::common::packet::TcpOption;
-use super::common::{Exchange, ms};
+use super::common::{Errno, Exchange, ms};
 use tunstack::host::{MsgFlags, Opt};
 
 fn plain() -> Exchange {
@@ -41,6 +41,13 @@ fn maxseg_bounds_what_is_offered_and_used() {
     x.accept();
     x.write_octets(2100);
     x.sends(1, 3, 700);
+    let mut x = Setup::new().closed();
+    x.fresh();
+    x.set(Opt::MaxSeg(700));
+    let (id, remote) = (x.id(), "10.9.0.1:80".parse().expect("an address"));
+    let connecting = x.user("connect", |host, now| host.connect(now, id, Some(remote)));
+    assert_eq!(connecting, Err(Errno::EINPROGRESS));
+    assert_eq!(x.next().tcp().and_then(mss), Some(700));
     let mut x = Setup::new().option(Opt::MaxSeg(700)).connected();
     x.write_octets(2100);
     x.sends(1, 3, 700);

@@ -42,6 +42,8 @@ fn a_late_reset_closes_quietly() {
         let (mut x, _) = Setup::new().in_state(state);
         x.peer("R 12:12(0)").quiet().state_is("CLOSED").quiet_for(secs(300));
         assert_eq!(x.error(), None, "{state:?}");
+        // The ends are free for the next connection.
+        x.again(5_000_000).peer("S 0:0(0) <mss 1460>").stack("S. 0:0(0) ack 1");
     }
 }
 

@@ -23,6 +23,23 @@ fn reported_segments_are_recorded() {
     x.ignore();
 }
 
+/// Blocks that touch, and blocks that lie over each other, are one range each.
+#[test]
+fn no_octet_is_counted_twice() {
+    let mut x = ten_in_flight();
+    for (blocks, sacked) in [
+        ("4001:5001", 1),
+        ("5001:6001", 2),
+        ("4001:6001", 2),
+        ("3001:5001 4001:6001", 3),
+        ("8001:9001 5001:7001", 5),
+        ("7001:9001 3001:7001", 6),
+    ] {
+        x.peer(&format!(". 1:1(0) ack 1 <nop,nop,sack {blocks}>")).ignore();
+        assert_eq!(x.info().sacked, sacked, "{blocks}");
+    }
+}
+
 /// conformance: 2018-5-no-resend
 #[test]
 fn what_is_reported_is_not_sent_again() {

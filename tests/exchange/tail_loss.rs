@@ -3,6 +3,7 @@
 use super::common::exchange::Setup;
 use super::common::ms;
 use super::rack::{flying, path};
+use tunstack::host::Shutdown;
 
 /// conformance: 8985-7.2-schedule, 8985-7.2-pto, 8985-7.3-new-data, 8985-7.3-rearm
 #[test]
@@ -130,4 +131,19 @@ fn a_repaired_tail_leaves_the_window_at_its_threshold() {
     x.after(ms(100)).peer(". 1:1(0) ack 11001");
     assert_eq!((x.cwnd(), x.info().ca_state), (x.ssthresh(), 0));
     assert!(x.ssthresh() < 10, "{}", x.ssthresh());
+}
+
+/// A FIN by itself is a tail, too.
+///
+/// conformance: 8985-7.2-schedule
+#[test]
+fn a_lone_fin_is_probed_once() {
+    let mut x = path(|_| ());
+    x.shutdown(Shutdown::Write).stack("F. 1:1(0) ack 1");
+    let rto = x.rto();
+    assert_eq!(x.until("F. 1:1(0) ack 1"), rto);
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 0));
+    assert_eq!(x.until("F. 1:1(0) ack 1"), rto);
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 1));
+    x.peer(". 1:1(0) ack 2").state_is("FIN-WAIT-2");
 }

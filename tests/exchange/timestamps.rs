@@ -63,6 +63,19 @@ fn a_reset_of_a_connection_with_timestamps_carries_one() {
     x.stack(&format!("R. 1:1(0) ack 1 {TS}"));
 }
 
+/// The peer may judge by it what is old.
+#[test]
+fn a_fin_and_a_reset_carry_the_time_of_their_sending() {
+    for unread in [false, true] {
+        let mut x = stamped();
+        let before = timestamps(&x.write(b"data").stack("P. 1:5(4) ack 1")).expect("stamped").0;
+        x.peer("P. 1:11(10) ack 5").stack(". 5:5(0) ack 11");
+        x.reads(if unread { 5 } else { 10 }).quiet_for(secs(3)).close();
+        let last = x.stack(if unread { "R. 5:5(0) ack 11" } else { "F. 5:5(0) ack 11" });
+        assert_eq!(timestamps(&last).expect("stamped").0.wrapping_sub(before), 3000);
+    }
+}
+
 /// conformance: 7323-3.2-missing-drop, 7323-3.2-missing-noabort
 #[test]
 fn data_without_the_option_is_dropped_and_the_connection_lives() {

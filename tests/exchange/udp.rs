@@ -4,7 +4,7 @@ use crate::common::exchange::{Exchange, Setup};
 use crate::common::packet::{self, Body};
 use crate::common::{Errno, secs};
 use std::net::SocketAddr;
-use tunstack::host::{Domain, MsgFlags, SocketId, Type};
+use tunstack::host::{Domain, MsgFlags, MtuDiscover, Opt, OptName, SocketId, Type};
 
 const PORT: u16 = 7007;
 
@@ -116,4 +116,34 @@ fn source_quench_is_no_error() {
     let sent = x.next();
     x.inject(&packet::icmp(remote.ip(), local.ip(), 4, 0, [0; 4], &sent.bytes[..28])).quiet();
     assert_eq!(recv(&mut x, id), Err(Errno::EAGAIN));
+}
+
+/// What a protocol above needs for a path MTU discovery of its own: no fragments, an error for what is too large, and the path's MTU.
+///
+/// conformance: 8899-5-udp-api
+#[test]
+fn a_probe_of_the_path_goes_whole_or_not_at_all() {
+    let (mut x, id, local, remote) = bound(false);
+    x.user("connect", |host, now| host.connect(now, id, Some(remote))).expect("a route");
+    x.user("discover", |host, now| host.set_option(now, id, Opt::MtuDiscover(MtuDiscover::Do)))
+        .expect("an option");
+    let send = |x: &mut Exchange, len: usize| {
+        x.user("send", |host, now| host.send(now, id, &vec![0; len], MsgFlags::empty()))
+    };
+    assert_eq!(send(&mut x, 1500 - 28 + 1), Err(Errno::EMSGSIZE), "larger than the link takes");
+    assert_eq!(send(&mut x, 1400), Ok(1400));
+    let probe = x.next();
+    assert!(probe.df);
+    x.inject(&packet::icmp(remote.ip(), local.ip(), 3, 4, 1300u32.to_be_bytes(), &probe.bytes[..28])).quiet();
+    assert_eq!(send(&mut x, 1400), Err(Errno::EMSGSIZE), "the report, or larger than the path takes");
+    assert_eq!(send(&mut x, 1400), Err(Errno::EMSGSIZE), "larger than the path takes");
+    let mtu = x.user("path MTU", |host, _| host.option(id, OptName::Mtu));
+    assert_eq!(mtu, Ok(Opt::Mtu(1300)));
+    assert_eq!(send(&mut x, 1300 - 28), Ok(1300 - 28));
+    assert!(x.next().df);
+    // The other way to probe takes no advice.
+    x.user("probe", |host, now| host.set_option(now, id, Opt::MtuDiscover(MtuDiscover::Probe)))
+        .expect("an option");
+    assert_eq!(send(&mut x, 1400), Ok(1400));
+    assert!(x.next().df);
 }

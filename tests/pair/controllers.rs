@@ -88,6 +88,7 @@ const MOST: f64 = RATE as f64 * 1448.0 / 1500.0;
 /// 20 ms, one BDP of queue.
 const PATH: &str = "delay=10ms,up:rate=10mbit,up:queue=25kib";
 
+/// conformance: 9293-MAY-18
 #[test]
 fn each_fills_the_path() {
     for controller in ["cubic", "reno", "bbr"] {

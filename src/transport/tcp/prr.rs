@@ -1,4 +1,7 @@
 //! Proportional rate reduction (RFC 9937): during recovery the window sinks to ssthresh as data is delivered, not at once.
+//!
+//! conformance-deviation: 9937-6.4-pacing
+//! What the end of recovery releases, up to ssthresh, leaves at once: CUBIC and Reno are not paced, as on Linux without a queue that does it.
 
 /// An episode's variables, in octets.
 #[derive(Clone, Debug, Default)]
