@@ -85,9 +85,10 @@ fn what_lies_beyond_the_window_is_not_taken() {
     x.reads(edge as usize - 1);
     x.stack(&format!(". 1:1(0) ack {edge}")); // the window opens
     x.reads_nothing();
-    x.peer(&format!("F. {edge}:{}(500) ack 1", edge + 500));
-    x.stack(&format!(". 1:1(0) ack {}", edge + 501));
-    x.reads(500);
+    // Another end than the one that was cut off.
+    x.peer(&format!("F. {edge}:{}(700) ack 1", edge + 700));
+    x.stack(&format!(". 1:1(0) ack {}", edge + 701));
+    x.reads(700);
     x.reads_end();
 }
 

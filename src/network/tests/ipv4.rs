@@ -211,7 +211,7 @@ fn an_option_with_an_impossible_length_is_reported() {
     }
 }
 
-/// conformance: 6864-4.1-atomic-ignore, 6864-4.1-id-frag-only
+/// conformance: 6864-4.1-atomic-ignore, 6864-4.1-id-frag-only, 9293-MAY-4, 1122-3.2.1.5-id
 #[test]
 fn the_identification_of_whole_packets_means_nothing() {
     let mut lab = Lab::new();
