@@ -157,6 +157,7 @@ counters! {
     TcpExtTCPLostRetransmit => tcp_ext_lost_retransmit, "Reductions for a lost retransmission.";
     TcpExtTCPSACKReorder => tcp_ext_sack_reorder, "Connections on which reordering was first seen.";
     TcpExtTCPDSACKRecv => tcp_ext_dsack_recv, "D-SACKs that arrived.";
+    TcpExtTCPDSACKIgnoredDubious => tcp_ext_dsack_ignored_dubious, "D-SACKs ignored because there were more than retransmissions.";
     TcpExtTCPDSACKUndo => tcp_ext_dsack_undo, "Reductions taken back because all came twice.";
     TcpExtTCPFullUndo => tcp_ext_full_undo, "Reductions taken back in fast recovery by timestamps.";
     TcpExtTCPLossUndo => tcp_ext_loss_undo, "Reductions taken back after a timeout by timestamps.";

@@ -83,7 +83,7 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     // Delivery rate and the three busy times.
     let longs = [info.delivery_rate, info.busy_time, info.rwnd_limited, info.sndbuf_limited];
     longs.iter().for_each(|long: &u64| octets.extend(long.to_ne_bytes()));
-    [info.delivered, 0].iter().for_each(|word| octets.extend(word.to_ne_bytes()));
+    [info.delivered, info.delivered_ce].iter().for_each(|word| octets.extend(word.to_ne_bytes()));
     let longs = [info.bytes_sent, info.bytes_retrans];
     longs.iter().for_each(|long| octets.extend(long.to_ne_bytes()));
     [info.dsack_dups, info.reord_seen, info.rcv_ooopack, info.snd_wnd, info.rcv_wnd]

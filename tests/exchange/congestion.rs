@@ -336,6 +336,41 @@ fn after_an_idle_time_it_restarts_from_the_initial_window() {
     }
 }
 
+/// As on Linux (RFC 2861): what the window had grown to is not forgotten.
+#[test]
+fn after_an_idle_time_ssthresh_remembers_the_window() {
+    for controller in ["reno", "cubic"] {
+        let mut x =
+            Setup::new().config(|config| config.set("tcp_congestion_control", controller).expect("known"));
+        x = x.config(|config| config.tcp_init_cwnd = 10);
+        let mut x = x.syn_received();
+        x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
+        x.write_octets(10 * 1460).take_all();
+        dups(&mut x, 1, 3);
+        let mut una = end(10);
+        x.peer(&format!(". 1:1(0) ack {una}")).take_all();
+        let low = x.ssthresh();
+        for _ in 0..80 {
+            let octets = (x.cwnd() + 2) as usize * 1460;
+            x.after(ms(100)).write_octets(octets).take_all();
+            una = x.stack_nxt();
+            x.peer(&format!(". 1:1(0) ack {una}")).take_all();
+        }
+        while x.acked() < x.stack_nxt() {
+            una = x.stack_nxt();
+            x.peer(&format!(". 1:1(0) ack {una}")).take_all();
+        }
+        let cwnd = x.cwnd();
+        assert!(cwnd > 20 && low < 10, "{controller}: {cwnd} from {low} on");
+        x.quiet_for(secs(5)).write_octets(1460).take_all();
+        assert!(
+            x.cwnd() <= 10 && x.ssthresh().abs_diff(cwnd * 3 / 4) <= 1,
+            "{controller}: {} of {cwnd}",
+            x.ssthresh()
+        );
+    }
+}
+
 /// conformance: 5681-3.1-pmtu-cwnd
 #[test]
 fn a_smaller_path_leaves_the_window_in_segments() {

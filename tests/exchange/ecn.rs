@@ -267,6 +267,8 @@ fn a_duplicate_tells_of_marks_too() {
     let cwnd = x.cwnd();
     x.peer("E. 1:1(0) ack 1001").ignore();
     assert!(x.cwnd() < cwnd, "{} of {cwnd}", x.cwnd());
+    x.peer("E. 1:1(0) ack 3001").ignore();
+    assert_eq!((x.info().delivered, x.info().delivered_ce), (3, 2));
 }
 
 /// conformance: 3168-6.1.2-cwr, 3168-6.1.5-rexmit

@@ -120,3 +120,61 @@ fn when_what_was_thought_lost_comes_before_it_goes_again_the_window_is_restored(
     assert!(x.cwnd() >= 10 && x.ssthresh() > 100, "{} {}", x.cwnd(), x.ssthresh());
     assert_eq!((x.counter("TcpExtTCPFullUndo"), x.counter("TcpRetransSegs")), (1, 0));
 }
+
+/// With timestamps, twenty segments in flight for one round trip, of so many octets to send; the timestamp of the last of them.
+fn twenty_with_timestamps(octets: usize) -> (Exchange, u32) {
+    let mut x = Setup::reno()
+        .syn_options("mss 1012,sackOK,TS val 1000 ecr 0,nop,wscale 7")
+        .config(|c| c.tcp_init_cwnd = 20)
+        .syn_received();
+    x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
+    x.write_octets(octets);
+    x.ignore_but_learn();
+    let sent = x.latest_timestamp().expect("in use");
+    x.after(ms(100));
+    (x, sent)
+}
+
+/// What went again before a recovery and arrives within it is no original of that one.
+#[test]
+fn the_echo_of_an_older_retransmission_proves_nothing() {
+    let (mut x, sent) = twenty_with_timestamps(20_000);
+    let probe = x.skip_taking(ms(150));
+    let again = x.latest_timestamp().expect("in use");
+    assert_eq!((probe.len(), x.info().ca_state), (1, 0), "a tail loss probe");
+    x.after(ms(10)).peer(&format!(". 1:1(0) ack 1 <nop,nop,TS val * ecr {sent},nop,nop,sack 1001:19001>"));
+    assert_eq!((x.take_all().len(), x.info().ca_state), (1, 3));
+    let ssthresh = x.ssthresh();
+    assert!(x.latest_timestamp().expect("in use") > again);
+    x.after(ms(10)).peer(&format!(". 1:1(0) ack 20001 <nop,nop,TS val * ecr {again}>"));
+    assert_eq!(x.ssthresh(), ssthresh);
+    assert_eq!(x.counter("TcpExtTCPFullUndo"), 0);
+}
+
+/// A network that duplicates makes more D-SACKs than there were retransmissions: they tell nothing of ours, as on Linux.
+#[test]
+fn duplicates_that_the_network_made_take_nothing_back() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 2001 <nop,nop,sack 1:1001>").ignore();
+    x.peer(". 1:1(0) ack 2001 <nop,nop,sack 3001:7001>").ignore();
+    let ssthresh = x.ssthresh();
+    assert!(ssthresh < 10, "{ssthresh}");
+    x.after(ms(100)).peer(". 1:1(0) ack 10001 <nop,nop,sack 2001:3001>").ignore();
+    assert_eq!(x.ssthresh(), ssthresh);
+    let counters =
+        ["TcpExtTCPDSACKRecv", "TcpExtTCPDSACKIgnoredDubious", "TcpExtTCPDSACKUndo", "TcpRetransSegs"];
+    assert_eq!(counters.map(|name| x.counter(name)), [2, 2, 0, 1]);
+}
+
+/// All had arrived and the acknowledgments were lost for long: what the retransmission is answered with echoes a time before that, which
+/// is no round trip.
+#[test]
+fn a_time_without_any_acknowledgment_is_no_round_trip() {
+    let (mut x, sent) = twenty_with_timestamps(200_000);
+    let rto = x.rto();
+    x.ignore().skip(ms(20_000));
+    x.ignore_but_learn();
+    assert!(x.rto() > ms(10_000), "{:?}", x.rto());
+    x.peer(&format!(". 1:1(0) ack 20001 <nop,nop,TS val * ecr {sent},nop,nop,sack 1:1001>")).ignore();
+    assert!(x.rto() <= rto, "{:?} of {rto:?}", x.rto());
+}

@@ -30,6 +30,19 @@ fn it_tells_the_rate_of_delivery() {
     assert_eq!(info.min_rtt, 100_000);
 }
 
+/// tcpi_reordering: by how many segments something was late; three until more was seen.
+#[test]
+fn it_tells_how_far_things_are_reordered() {
+    let mut x = flying(20);
+    assert_eq!(x.info().reordering, 3);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:3001>").ignore();
+    x.peer(". 1:1(0) ack 3001").ignore();
+    assert_eq!((x.info().reordering, x.info().reord_seen), (3, 1));
+    x.peer(". 1:1(0) ack 3001 <nop,nop,sack 9001:10001>").ignore();
+    x.peer(". 1:1(0) ack 4001 <nop,nop,sack 9001:10001>").ignore();
+    assert_eq!(x.info().reordering, 7);
+}
+
 /// tcpi_busy_time and tcpi_rwnd_limited.
 #[test]
 fn it_tells_what_the_time_went_to() {

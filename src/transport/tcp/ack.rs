@@ -78,7 +78,7 @@ impl Synchronized {
     }
 
     /// Takes note of what arrived at the other end.
-    fn take_ack(&mut self, env: &Env, seg: &Segment<'_>) -> AckContext {
+    fn take_ack(&mut self, env: &mut Env, seg: &Segment<'_>) -> AckContext {
         let ece = self.is_ecn_echo(seg);
         let snd = &mut self.snd;
         let by_sack = snd.by_sack;
@@ -86,7 +86,16 @@ impl Synchronized {
         // RFC 7323 §2.3: the field is shifted, in everything but a SYN.
         let window = u32::from(seg.window) << snd.scale;
         let mut delivery = Delivery::default();
-        let dsack = if by_sack { snd.take_sack(seg, &mut delivery) } else { None };
+        let mut dsack = if by_sack { snd.take_sack(seg, &mut delivery) } else { None };
+        if dsack.is_some() {
+            env.counters.tcp_ext_dsack_recv += 1;
+            self.stats.dsack_dups = self.stats.dsack_dups.wrapping_add(1);
+            // As Linux: more of them than retransmissions, so it is the network that duplicates.
+            if self.stats.dsack_dups > self.stats.retrans {
+                env.counters.tcp_ext_dsack_ignored_dubious += 1;
+                dsack = None;
+            }
+        }
         let outstanding = snd.una != snd.nxt && seg.ack == snd.una;
         let bare = seg.payload.is_empty() && !seg.flags.intersects(Flags::SYN | Flags::FIN);
         let duplicate = outstanding && if by_sack { delivery.sacked > 0 } else { bare && window == snd.wnd };
@@ -105,6 +114,7 @@ impl Synchronized {
         }
         let segments = delivery.octets.div_ceil(snd.mss.max(1));
         self.stats.delivered = self.stats.delivered.wrapping_add(segments);
+        self.stats.delivered_ce = self.stats.delivered_ce.wrapping_add(if ece { segments } else { 0 });
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
         AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, ece, window }
@@ -145,7 +155,8 @@ impl Synchronized {
             return true;
         }
         let retransmitting = self.snd.rto.backoff > 0 || self.snd.out.recovery.mode != Mode::Open;
-        let echo = context.echo.filter(|_| retransmitting);
+        // A duplicate changes no echo: beside a D-SACK it may be from before a time in which nothing got through.
+        let echo = context.echo.filter(|_| retransmitting && context.dsack.is_none());
         let sample = echo.and_then(|echo| timestamps::round_trip(env.now, &common.isn, echo));
         if let Some(sample) = sample {
             self.snd.rtt.sample(sample, env.now);

@@ -19,7 +19,15 @@ impl Sender {
         // The urgent pointer is relative to each segment (RFC 9293 §3.8.5). Without DF whoever cuts a super-segment would use
         // identifications that we use too (RFC 6864 §4.2).
         let single = self.urgent.is_some() || !common.settings.discover_mtu || limits.max_payload < 2 * mss;
-        if single { mss } else { limits.max_payload.min(MOST) / mss * mss }
+        if single {
+            return mss;
+        }
+        // What is paced leaves in pieces of a millisecond at most, and of two segments at least, as Linux's `tcp_tso_autosize`.
+        let paced = self
+            .congestion
+            .pacing_rate()
+            .map_or(MOST, |rate| u32::try_from(rate / 1000).unwrap_or(MOST).max(2 * mss));
+        limits.max_payload.min(MOST).min(paced) / mss * mss
     }
 
     /// `allowed` octets may go now, less than a full burst and less than there are: will an acknowledgment soon allow more?

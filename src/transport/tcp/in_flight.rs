@@ -5,6 +5,7 @@ use super::rack::Rack;
 use super::rate::DeliveryRate;
 use super::recovery::Recovery;
 use super::scoreboard::Scoreboard;
+use super::undo::Undo;
 use crate::base::Instant;
 use crate::wire::seq::SeqNumber;
 use core::ops::{Deref, DerefMut};
@@ -34,6 +35,15 @@ static IDLE: InFlight = InFlight {
     pacer: Pacer::NEW,
     begun: false,
 };
+
+impl InFlight {
+    /// A reduction is about to be made, with everything up to `una` acknowledged.
+    pub fn begin_undo(&mut self, una: SeqNumber) {
+        let octets = self.board.again();
+        let outstanding = (octets > 0).then_some((octets, self.recovery.resent_at));
+        self.recovery.undo = Some(Undo::new(una, outstanding));
+    }
+}
 
 impl Deref for WhileInFlight {
     type Target = InFlight;

@@ -370,7 +370,7 @@ impl Synchronized {
             // RFC 6928 §2: RFC 3390's window where the first one met a loss.
             let segments = if snd.rough_start { 0 } else { env.config.tcp_init_cwnd };
             let restart = initial_window(snd.mss, segments, 0);
-            snd.congestion.set_cwnd(snd.congestion.cwnd().min(restart));
+            snd.congestion.restart(restart);
             snd.last_sent = Some(env.now);
         }
     }
@@ -478,9 +478,13 @@ impl Synchronized {
             }
             return;
         }
+        let timestamp = timestamps::clock(env.now, &common.isn);
+        if snd.out.board.again() == 0 {
+            snd.out.recovery.resent_at = timestamp;
+        }
         snd.out.board.on_sent_again(range, stamp);
         if let Some(undo) = &mut snd.out.recovery.undo {
-            undo.on_sent_again(octets, timestamps::clock(env.now, &common.isn));
+            undo.on_sent_again(octets, timestamp);
         }
         if let Frto::First { resent } = &mut snd.out.recovery.frto {
             *resent = resent.max(plan.seq.add(octets));

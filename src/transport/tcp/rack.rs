@@ -10,6 +10,9 @@ use crate::wire::seq::SeqNumber;
 /// Segments SACKed above a hole that end the patience, as long as no reordering was seen.
 const DUP_THRESHOLD: u32 = 3;
 
+/// Lateness that is told, at most, in segments (Linux's `tcp_max_reordering`).
+const MOST_REORDERING: u64 = 300;
+
 /// Recoveries after which a window widened by D-SACKs is narrow again (RFC 8985 §6.2 step 4).
 const PERSIST: u8 = 16;
 
@@ -31,6 +34,8 @@ pub(super) struct Rack {
 pub(super) struct Reordering {
     /// RACK.reordering_seen.
     pub seen: bool,
+    /// By how many segments at most something sent once was late.
+    degree: u16,
     /// RACK.reo_wnd_mult, less one, and RACK.reo_wnd_persist.
     widened: u8,
     persist: u8,
@@ -58,10 +63,13 @@ impl Rack {
         &mut self,
         reordering: &mut Reordering,
         delivery: &Delivery,
+        mss: u32,
         (now, min_rtt): (Instant, Option<Duration>),
         echo_is_older: impl Fn(Instant) -> bool,
     ) {
-        reordering.seen |= delivery.lowest_original.is_some_and(|lowest| lowest < self.fack);
+        if let Some(lowest) = delivery.lowest_original.filter(|lowest| *lowest < self.fack) {
+            reordering.on_late(self.fack - lowest, mss);
+        }
         self.fack = self.fack.max(delivery.highest);
         let Some(Delivered { stamp, end, again }) = delivery.newest else { return };
         let rtt = now.since(stamp.at);
@@ -112,9 +120,16 @@ impl Patience {
 }
 
 impl Reordering {
-    /// What Linux would show as `tcpi_reordering`: segments above a hole that say nothing yet.
+    /// Something sent once was delivered after what lay up to `octets` above it.
+    fn on_late(&mut self, octets: u64, mss: u32) {
+        self.seen = true;
+        let segments = octets.div_ceil(u64::from(mss.max(1))).min(MOST_REORDERING);
+        self.degree = self.degree.max(segments as u16);
+    }
+
+    /// What Linux shows as `tcpi_reordering`: by how many segments things were late, three at least.
     pub fn segments(&self) -> u32 {
-        DUP_THRESHOLD * (1 + u32::from(self.seen) * (1 + u32::from(self.widened)))
+        DUP_THRESHOLD.max(u32::from(self.degree))
     }
 
     /// A recovery is over: after sixteen the window is narrow again.

@@ -42,6 +42,8 @@ pub(super) struct Recovery {
     pub began: Instant,
     pub prr: Prr,
     pub undo: Option<Undo>,
+    /// Our timestamp of the first retransmission of those that are on their way.
+    pub resent_at: u32,
     pub frto: Frto,
     pub tail_loss: TailLoss,
     /// When to look for losses again (RFC 8985 §6.2 step 5).
@@ -90,6 +92,7 @@ impl Recovery {
         began: Instant::ZERO,
         prr: Prr::NONE,
         undo: None,
+        resent_at: 0,
         frto: Frto::Off,
         tail_loss: TailLoss::NONE,
         reorder_at: None,
@@ -151,7 +154,7 @@ impl Recovery {
                 self.mode = Mode::Fast;
                 self.recover = nxt;
                 self.began = now;
-                self.undo = Some(Undo::new(una));
+                self.undo = Some(Undo::new(una, None));
                 OnDuplicate::FastRetransmit
             }
             Mode::Open | Mode::Cwr | Mode::Loss => OnDuplicate::Nothing,
@@ -194,10 +197,7 @@ impl Recovery {
     }
 
     /// The retransmission timer expired (RFC 6582 §3.2 step 4).
-    pub fn on_timeout(&mut self, una: SeqNumber, nxt: SeqNumber) {
-        if self.mode != Mode::Loss || self.undo.is_none() {
-            self.undo = Some(Undo::new(una));
-        }
+    pub fn on_timeout(&mut self, nxt: SeqNumber) {
         self.mode = Mode::Loss;
         self.recover = nxt;
         self.dup_acks = 0;
@@ -273,7 +273,7 @@ mod tests {
     fn duplicates_of_data_sent_before_a_timeout_prove_nothing() {
         let (mut recovery, mut congestion) = start();
         let nxt = UNA.add(10 * MSS);
-        recovery.on_timeout(UNA, nxt);
+        recovery.on_timeout(nxt);
         for una in [UNA.add(MSS), nxt] {
             recovery.on_new_ack(una, MSS, 0, &mut congestion, MSS);
             for _ in 0..5 {

@@ -37,7 +37,10 @@ impl Synchronized {
         snd.note_loss();
         let flight = snd.flight();
         snd.congestion.on_timeout(env.now, flight, first);
-        snd.out.recovery.on_timeout(snd.una, snd.nxt);
+        if snd.out.recovery.mode != Mode::Loss || snd.out.recovery.undo.is_none() {
+            snd.out.begin_undo(snd.una);
+        }
+        snd.out.recovery.on_timeout(snd.nxt);
         self.ecn.on_window_reduced(snd.nxt);
         // The peer holds what it SACKed; unless it also SACKed what it lacks, then it has thrown it away (RFC 2018 §8).
         if snd.out.board.is_sacked(snd.offset(snd.una)) {

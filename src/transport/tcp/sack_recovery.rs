@@ -13,7 +13,6 @@ use super::sender::Sender;
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
 use super::timestamps;
-use super::undo::Undo;
 use crate::base::Instant;
 use crate::trace::Timer;
 use crate::transport::Env;
@@ -27,8 +26,6 @@ impl Synchronized {
         let echo = context.echo.filter(|_| context.delivery.newest.is_some_and(|newest| newest.end <= una));
         let out = &mut *snd.out;
         if context.dsack.is_some() {
-            env.counters.tcp_ext_dsack_recv += 1;
-            self.stats.dsack_dups = self.stats.dsack_dups.wrapping_add(1);
             out.rack.on_dsack(&mut snd.reordering, snd.una, snd.nxt);
         }
         let isn = common.isn;
@@ -36,7 +33,7 @@ impl Synchronized {
             |sent| echo.is_some_and(|echo| timestamps::before(echo, timestamps::clock(sent, &isn)));
         let seen = snd.reordering.seen;
         let times = (env.now, snd.rtt.min());
-        out.rack.on_delivery(&mut snd.reordering, &context.delivery, times, sent_after);
+        out.rack.on_delivery(&mut snd.reordering, &context.delivery, snd.mss, times, sent_after);
         let news = snd.reordering.seen && !seen;
         env.counters.tcp_ext_sack_reorder += u64::from(news);
         self.stats.reord_seen += u32::from(news);
@@ -72,7 +69,7 @@ impl Synchronized {
             Mode::Open => {
                 env.counters.tcp_ext_sack_recovery += 1;
                 self.snd.note_loss();
-                self.snd.out.recovery.undo = Some(Undo::new(self.snd.una));
+                self.snd.out.begin_undo(self.snd.una);
                 self.begin_reduction(env, Mode::Fast, Signal::Loss, delivered);
                 tell_congestion(common, env, &self.snd, "loss found");
             }

@@ -4,15 +4,17 @@
 //! holds are one run again. A second list keeps the order of sending. Both are touched only where something changes, so an
 //! acknowledgment costs O(log n) for each run that it changes. Positions are stream offsets; a FIN counts as one octet.
 //!
-//! Invariants: the runs lie end to end from SND.UNA to SND.NXT; the sums are those of the runs; at most [`MAX_RUNS`] runs by
-//! splitting.
+//! Invariants: the runs lie end to end from SND.UNA to SND.NXT; the sums are those of the runs; at most
+//! [`most_runs`](Scoreboard::most_runs) of them by splitting.
 
 use crate::base::Instant;
 use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Runs at most: SACK blocks that would split further are not believed (they are advisory, RFC 2018 §8).
+/// Runs at most: these, and one for so many octets in flight. SACK blocks that would split further are not believed (they are advisory,
+/// RFC 2018 §8).
 const MAX_RUNS: usize = 8192;
+const OCTETS_PER_RUN: u32 = 512;
 
 /// What is noted when octets leave: for RACK the time, for the delivery rate what had been delivered by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,10 @@ impl Scoreboard {
         self.again
     }
 
+    fn most_runs(&self) -> usize {
+        MAX_RUNS + ((self.flying + self.sacked + self.lost) / OCTETS_PER_RUN) as usize
+    }
+
     /// New octets leave; they follow what was sent before.
     pub fn on_sent(&mut self, range: Range<u64>, stamp: Stamp) {
         self.flying += len(&range);
@@ -220,7 +226,7 @@ impl Scoreboard {
                 at = end;
                 continue;
             }
-            if splits && self.runs.len() >= MAX_RUNS {
+            if splits && self.runs.len() >= self.most_runs() {
                 return;
             }
             self.split(at);

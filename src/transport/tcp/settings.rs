@@ -106,6 +106,8 @@ pub struct TcpInfo {
     pub delivery_rate: u64,
     /// Segments.
     pub delivered: u32,
+    /// Segments of them that the peer told of with ECE.
+    pub delivered_ce: u32,
     /// Microseconds with something to send.
     pub busy_time: u64,
     /// Microseconds of them that the peer's window held it up.

@@ -26,6 +26,8 @@ pub(super) struct Stats {
     pub fast_open: ClientFail,
     /// Segments delivered, by SACK or in order.
     pub delivered: u32,
+    /// Those of them that an acknowledgment with ECE told of.
+    pub delivered_ce: u32,
     /// D-SACKs, and how often reordering was seen.
     pub dsack_dups: u32,
     pub reord_seen: u32,
@@ -48,6 +50,7 @@ impl Stats {
             syn_data_acked: false,
             fast_open: ClientFail::default(),
             delivered: 0,
+            delivered_ce: 0,
             dsack_dups: 0,
             reord_seen: 0,
             delivery_rate: 0,
@@ -105,6 +108,7 @@ impl Synchronized {
             pacing_rate: pacing_rate(snd),
             delivery_rate: self.stats.delivery_rate,
             delivered: self.stats.delivered,
+            delivered_ce: self.stats.delivered_ce,
             busy_time: spent.busy,
             rwnd_limited: spent.window,
             sndbuf_limited: spent.buffer,

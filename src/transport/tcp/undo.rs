@@ -18,8 +18,10 @@ pub(super) struct Undo {
 }
 
 impl Undo {
-    pub fn new(una: SeqNumber) -> Undo {
-        Undo { una, resent: None, first_at: 0, until: None }
+    /// `outstanding`: octets that were sent again before and are still on their way, and our timestamp of the first of them.
+    pub fn new(una: SeqNumber, outstanding: Option<(u32, u32)>) -> Undo {
+        let (resent, first_at) = outstanding.map_or((None, 0), |(octets, at)| (Some(octets), at));
+        Undo { una, resent, first_at, until: None }
     }
 
     /// Octets are sent again, with this timestamp.
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn only_an_echo_from_before_the_first_copy_tells_of_the_original() {
-        let mut undo = Undo::new(SeqNumber(100));
+        let mut undo = Undo::new(SeqNumber(100), None);
         assert!(undo.is_of_original(Some(5)) && undo.is_of_original(None), "nothing was sent again");
         undo.on_sent_again(10, 7);
         undo.on_sent_again(10, 9);
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn all_that_was_sent_again_must_have_come_twice() {
-        let mut undo = Undo::new(SeqNumber(100));
+        let mut undo = Undo::new(SeqNumber(100), None);
         assert!(!undo.all_came_twice());
         undo.on_sent_again(20, 7);
         undo.on_dsack(SeqNumber(50), SeqNumber(100));

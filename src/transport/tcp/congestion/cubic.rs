@@ -180,6 +180,11 @@ impl Controller for Cubic {
         self.cwnd = cwnd.max(self.mss);
     }
 
+    fn restart(&mut self, window: u32) {
+        self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        self.cwnd = self.cwnd.min(window);
+    }
+
     fn set_mss(&mut self, mss: u32) {
         let scale = |octets| rescaled(octets, self.mss, mss);
         self.cwnd = scale(self.cwnd).max(mss);

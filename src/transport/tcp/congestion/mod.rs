@@ -84,8 +84,12 @@ pub(super) trait Controller {
     fn cwnd(&self) -> u32;
     /// Slow start threshold; `u32::MAX` before any loss.
     fn ssthresh(&self) -> u32;
-    /// Sets the window outright: PRR and NewReno steer it in recovery, idle time lowers it (RFC 5681 §4.1).
+    /// Sets the window outright: PRR and NewReno steer it in recovery.
     fn set_cwnd(&mut self, cwnd: u32);
+    /// Sending begins anew after a pause, with `window` at most (RFC 5681 §4.1). As on Linux, what was learnt stays in ssthresh (RFC 2861).
+    fn restart(&mut self, window: u32) {
+        self.set_cwnd(self.cwnd().min(window));
+    }
     /// The segment size changed: the same number of segments fits (RFC 5681 §3.1).
     fn set_mss(&mut self, mss: u32);
     /// `octets` are sent, `in_flight` before them; after idle time nothing was.
@@ -212,6 +216,10 @@ impl Controller for Congestion {
 
     fn set_cwnd(&mut self, cwnd: u32) {
         self.chosen_mut().set_cwnd(cwnd);
+    }
+
+    fn restart(&mut self, window: u32) {
+        self.chosen_mut().restart(window);
     }
 
     fn set_mss(&mut self, mss: u32) {

@@ -57,9 +57,15 @@ impl Controller for Reno {
         self.cwnd = cwnd.max(self.mss);
     }
 
+    fn restart(&mut self, window: u32) {
+        self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        self.cwnd = self.cwnd.min(window);
+    }
+
     fn set_mss(&mut self, mss: u32) {
         self.cwnd = rescaled(self.cwnd, self.mss, mss).max(mss);
         self.ssthresh = rescaled(self.ssthresh, self.mss, mss);
+        self.prior = (rescaled(self.prior.0, self.mss, mss), rescaled(self.prior.1, self.mss, mss));
         self.mss = mss;
     }
 
