@@ -154,7 +154,7 @@ def bars(path, title, note, groups, names, unit, limit=None):
             if value is None:
                 continue
             page.box(left, y + thick * index, max(wide * value / most, 0.5), thick - 2, COLOURS[index])
-            page.text(left + wide * value / most + 5, y + thick * index + 10, f"{value:.3g}", 10)
+            page.text(left + wide * value / most + 5, y + thick * index + 10, f"{value:.0f}" if value >= 1000 else f"{value:.3g}", 10)
     page.save(path)
 
 
