@@ -152,6 +152,9 @@ pub struct Serve {
     /// Say who comes and goes
     #[arg(short, long)]
     pub verbose: bool,
+    /// So many stacks with the same addresses, each with a queue of the interface and a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: u16,
     #[command(flatten)]
     pub device: Device,
 }

@@ -34,7 +34,7 @@ pub fn run(options: &cli::Demo) -> Outcome {
     let private = cli::Device { netns: true, ..options.device.clone() };
     let started = device::enter(&private).and_then(|privilege| {
         if private.dry_run {
-            device::print_plan(&private, privilege)?;
+            device::print_plan(&private, privilege, false)?;
             return Ok(None);
         }
         let running = device::start(&private, LadderTo::Output)?;

@@ -6,7 +6,7 @@ use crate::base::Cidr;
 use crate::link::netns::{Privilege, enter_private};
 use crate::link::{Device, Offload, Setup, exists};
 use crate::observe::{Capture, Ladder, Shared, Style, Tee};
-use crate::runtime::Stack;
+use crate::runtime::{Builder, Stack};
 use crate::trace::Direction;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -161,8 +161,8 @@ fn check_reachable(setup: &Setup) -> Outcome {
 ///
 /// # Errors
 /// As [`setup`].
-pub fn print_plan(options: &cli::Device, namespace: Option<Privilege>) -> Outcome {
-    let setup = setup(options)?;
+pub fn print_plan(options: &cli::Device, namespace: Option<Privilege>, several_queues: bool) -> Outcome {
+    let setup = Setup { several_queues, ..setup(options)? };
     if let Some(privilege) = namespace {
         // What follows is for the shell that this starts.
         outln!("{}", privilege.command());
@@ -190,17 +190,7 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
     let mut setup = setup(options)?;
     setup.offload = offload(options, ladder)?;
     let device = Device::tun(&setup)?;
-    let interface = device.name().unwrap_or("tun").to_owned();
-    if let Device::Tun(tun) = &device
-        && let Some(why) = tun.offload_refused()
-    {
-        errln!("{interface} goes without segmentation offload: {why}");
-    }
-    check_mtu(options, &device)?;
-    if !was_made(&device) {
-        // Nothing was configured: the kernel's side has the addresses that it has.
-        setup.kernel.clone_from(&options.peer);
-    }
+    let interface = settle_interface(options, &mut setup, &device)?;
     let (readers, tee) = Readers::open(options, ladder, &interface)?;
     let device = match &options.link {
         Some(impairment) => {
@@ -209,7 +199,55 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
         }
         None => device,
     };
-    let mut builder = Stack::builder().device(device);
+    let mut builder = builder(options, &setup).device(device);
+    if let Some(sink) = tee.into_sink() {
+        builder = builder.trace(sink);
+    }
+    let stack = builder.start().map_err(|error| Failure::input(plain(&error)))?;
+    Ok(Running { stack, interface, setup, readers })
+}
+
+/// Starts so many stacks on queues of one interface; gives its name and the addresses, too.
+///
+/// # Errors
+/// As [`start`], and for what is of one stack only.
+pub fn start_shards(options: &cli::Device, count: u16) -> Outcome<(Vec<Stack>, String, Setup)> {
+    let single = [
+        ("--ladder", options.ladder),
+        ("--capture", options.capture.is_some()),
+        ("--link", options.link.is_some()),
+    ];
+    if let Some((name, _)) = single.iter().find(|(_, given)| *given) {
+        return Err(Failure::input(format!("{name} is for one stack: leave out --shards, or {name}")));
+    }
+    let mut setup = setup(options)?;
+    setup.offload = offload(options, LadderTo::Nowhere)?;
+    let queues = Device::tun_queues(&setup, count.into())?;
+    let interface = settle_interface(options, &mut setup, &queues[0])?;
+    let stacks =
+        builder(options, &setup).start_shards(queues).map_err(|error| Failure::input(plain(&error)))?;
+    Ok((stacks, interface, setup))
+}
+
+/// What the interface turned out to be; its name.
+fn settle_interface(options: &cli::Device, setup: &mut Setup, device: &Device) -> Outcome<String> {
+    let interface = device.name().unwrap_or("tun").to_owned();
+    if let Device::Tun(tun) = device
+        && let Some(why) = tun.offload_refused()
+    {
+        errln!("{interface} goes without segmentation offload: {why}");
+    }
+    check_mtu(options, device)?;
+    if !was_made(device) {
+        // Nothing was configured: the kernel's side has the addresses that it has.
+        setup.kernel.clone_from(&options.peer);
+    }
+    Ok(interface)
+}
+
+/// A stack as it was asked for, without its device.
+fn builder(options: &cli::Device, setup: &Setup) -> Builder {
+    let mut builder = Stack::builder();
     for cidr in &setup.stack {
         builder = builder.address(*cidr);
     }
@@ -218,20 +256,16 @@ pub fn start(options: &cli::Device, ladder: LadderTo) -> Outcome<Running> {
             builder = builder.route(alone(peer.address), None);
         }
     }
-    for gateway in gateways(options, &setup) {
+    for gateway in gateways(options, setup) {
         builder = builder.gateway(gateway);
     }
     for (name, value) in &options.set {
         builder = builder.setting(name, value);
     }
-    if let Some(seed) = options.seed {
-        builder = builder.seed(wide(seed));
+    match options.seed {
+        Some(seed) => builder.seed(wide(seed)),
+        None => builder,
     }
-    if let Some(sink) = tee.into_sink() {
-        builder = builder.trace(sink);
-    }
-    let stack = builder.start().map_err(|error| Failure::input(plain(&error)))?;
-    Ok(Running { stack, interface, setup, readers })
 }
 
 /// Whoever looks at packets wants those that a wire would carry.

@@ -89,7 +89,8 @@ fn run(command: &Command) -> Outcome {
     if let Some(device) = device_of(command) {
         let namespace = device::enter(device)?;
         if device.dry_run {
-            return device::print_plan(device, namespace);
+            let several_queues = matches!(command, Command::Serve(options) if options.shards > 1);
+            return device::print_plan(device, namespace, several_queues);
         }
     }
     match command {

@@ -12,6 +12,7 @@ use super::failure::{Failure, Outcome, plain};
 use super::service::{Service, chargen_pattern};
 use crate::base::Errno;
 use crate::host::Readiness;
+use crate::link::Setup;
 use crate::runtime::{PollEvent, Stack, Trigger};
 use crate::socket::{Poller, TcpListener, TcpStream};
 use connection::{Connection, Turn};
@@ -44,28 +45,62 @@ pub fn run(options: &cli::Serve) -> Outcome {
     {
         return Err(Failure::input(format!("{} is no folder: give --root one that exists", root.display())));
     }
+    if options.shards > 1 {
+        return run_shards(options, &ports);
+    }
     let running = device::start(&options.device, LadderTo::Nowhere)?;
-    let mut server = Server::new(&running.stack, &ports)?;
-    server.root.clone_from(&options.root);
-    server.verbose = options.verbose;
-    let stop = server.stopper();
-    let signals = super::signals::on_end(move || stop.stop())?;
-    let addresses: Vec<String> = running.setup.stack.iter().map(|cidr| cidr.address.to_string()).collect();
+    let interface = running.interface.clone();
+    let result = serve(options, &ports, std::slice::from_ref(&running.stack), (&running.setup, &interface));
+    let finished = running.finish();
+    result?;
+    finished
+}
+
+fn run_shards(options: &cli::Serve, ports: &[(Service, u16)]) -> Outcome {
+    if ports.iter().any(|(service, _)| *service == Service::Chat) {
+        return Err(Failure::input("chat has all its members in one stack: leave out --shards, or chat"));
+    }
+    let (stacks, interface, setup) = device::start_shards(&options.device, options.shards)?;
+    serve(options, ports, &stacks, (&setup, &interface))
+}
+
+/// Serves on each stack from a thread of its own, until a signal or the end of the stacks.
+fn serve(
+    options: &cli::Serve,
+    ports: &[(Service, u16)],
+    stacks: &[Stack],
+    (setup, interface): (&Setup, &str),
+) -> Outcome {
+    let mut servers = Vec::new();
+    for stack in stacks {
+        let mut server = Server::new(stack, ports)?;
+        server.root.clone_from(&options.root);
+        server.verbose = options.verbose;
+        servers.push(server);
+    }
+    let stoppers: Vec<Stopper> = servers.iter().map(Server::stopper).collect();
+    let signals = super::signals::on_end(move || stoppers.iter().for_each(Stopper::stop))?;
+    let addresses: Vec<String> = setup.stack.iter().map(|cidr| cidr.address.to_string()).collect();
     let names: Vec<String> =
         ports.iter().map(|(service, port)| format!("{} {port}", service.name())).collect();
-    errln!("serving {} on {} ({})", names.join(", "), addresses.join(" and "), running.interface);
-    let result = server.run();
+    let shards = if stacks.len() > 1 { format!(", {} shards", stacks.len()) } else { String::new() };
+    errln!("serving {} on {} ({interface}{shards})", names.join(", "), addresses.join(" and "));
+    let mut own = servers.pop();
+    let results = std::thread::scope(|scope| {
+        let others: Vec<_> = servers.iter_mut().map(|server| scope.spawn(|| server.run())).collect();
+        let own = own.as_mut().map_or(Ok(()), Server::run);
+        let others = others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        others.chain([own]).collect::<Vec<io::Result<()>>>()
+    });
     drop(signals);
-    drop(server);
-    let interface = running.interface.clone();
-    let finished = running.finish();
-    result.map_err(|error| match error.raw_os_error() {
+    results.into_iter().collect::<io::Result<()>>().map_err(|error| match error.raw_os_error() {
         Some(code) if code == Errno::ENODEV.code() => {
             Failure::run(format!("{interface} was deleted, and the stack ended with it"))
         }
         _ => Failure::run(format!("the stack ended: {}", plain(&error))),
-    })?;
-    finished
+    })
 }
 
 /// Each service once, with its port.

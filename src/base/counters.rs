@@ -185,6 +185,8 @@ counters! {
     TcpExtTCPMTUPFail => tcp_ext_mtup_fail, "Probes of the path MTU that were lost.";
     TcpExtTCPMTUPSuccess => tcp_ext_mtup_success, "Probes of the path MTU that arrived.";
     TunstackDeviceErrors => device_errors, "Packets that the device refused.";
+    TunstackStraysIn => strays_in, "Packets that another host with the same addresses had no use for.";
+    TunstackStrayDrops => stray_drops, "Packets for other hosts with the same addresses, dropped for a full queue.";
     TunstackLoopbackDrops => loopback_drops, "Packets to ourselves dropped for a full loopback queue.";
 }
 

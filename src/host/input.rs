@@ -55,14 +55,21 @@ impl Host {
 
     /// A packet from the wire, or (`from_wire` false) from ourselves.
     pub(super) fn process(&mut self, now: Instant, packet: &[u8], meta: RxMeta, from_wire: bool) {
+        self.strays.begin(from_wire);
+        self.process_in_hand(now, packet, meta);
+    }
+
+    /// The same for a packet of which [`Strays`](super::strays::Strays) know where it comes from.
+    pub(super) fn process_in_hand(&mut self, now: Instant, packet: &[u8], meta: RxMeta) {
+        let from_wire = self.strays.is_from_wire();
         let verdict = self.net.receive(&mut self.common.env(now), packet, meta.checksum_trusted, from_wire);
         let outcome = match &verdict {
             Verdict::Deliver(delivery) => match delivery.protocol {
                 tcp::PROTOCOL => self.deliver_tcp(now, delivery, meta),
                 udp::PROTOCOL => self.deliver_udp(now, delivery, meta),
-                _ => self.deliver_echo_reply(delivery),
+                _ => self.deliver_echo_reply(delivery, meta),
             },
-            Verdict::IcmpError(quoted) => self.deliver_error(now, quoted),
+            Verdict::IcmpError(quoted) => self.deliver_error(now, quoted, packet, meta),
             Verdict::Done(reason) => (*reason).into(),
         };
         if self.common.trace.is_on() {
@@ -91,7 +98,7 @@ impl Host {
     }
 
     fn deliver_tcp(&mut self, now: Instant, delivery: &Delivery<'_>, meta: RxMeta) -> Outcome {
-        let Host { common, net, tcp, .. } = self;
+        let Host { common, net, tcp, strays, .. } = self;
         let bytes = delivery.payload();
         common.counters.tcp_in_segs += 1;
         // RFC 9293 §3.9.2.3 (MUST-57): nothing sent to a group or to everybody opens a connection.
@@ -111,6 +118,10 @@ impl Host {
             local: SocketAddr::new(delivery.dst, segment.dst_port),
             remote: SocketAddr::new(delivery.src, segment.src_port),
         };
+        if strays.may_go_on() && !tcp.awaits(now, &flow, &segment) {
+            strays.hand_over(&mut common.counters, &delivery.packet, trusted(delivery, meta));
+            return Outcome { reason: Reason::HandedOver, flow: Some(flow), before: None };
+        }
         let before = if common.trace.is_on() { tcp.view(&flow) } else { None };
         let mtus = |config: &Config| Mtus {
             path: net.path_mtu(now, delivery.src),
@@ -123,7 +134,7 @@ impl Host {
     }
 
     fn deliver_udp(&mut self, now: Instant, delivery: &Delivery<'_>, meta: RxMeta) -> Outcome {
-        let Host { common, net, udp: table, .. } = self;
+        let Host { common, net, udp: table, strays, .. } = self;
         let bytes = delivery.payload();
         let parsed = udp::parse(bytes).ok().filter(|datagram| datagram.dst_port != 0);
         let Some(datagram) = parsed else {
@@ -144,7 +155,11 @@ impl Host {
             }
         };
         let mut reason = Reason::Taken;
-        if sockets.is_empty() {
+        let for_many = matches!(delivery.to, AddressKind::Broadcast | AddressKind::Multicast);
+        if strays.may_go_on() && (for_many || sockets.is_empty()) {
+            strays.hand_over(&mut common.counters, &delivery.packet, trusted(delivery, meta));
+            reason = Reason::HandedOver;
+        } else if sockets.is_empty() {
             common.counters.udp_no_ports += 1;
             // RFC 1122 §4.1.3.1: the sender is told (never about broadcasts and groups: the network sees to that).
             net.send_error(&mut common.env(now), &delivery.packet, IcmpErrorKind::PortUnreachable);
@@ -168,13 +183,18 @@ impl Host {
         Outcome { reason, flow: Some(Flow { local, remote }), before: None }
     }
 
-    fn deliver_echo_reply(&mut self, delivery: &Delivery<'_>) -> Outcome {
+    fn deliver_echo_reply(&mut self, delivery: &Delivery<'_>, meta: RxMeta) -> Outcome {
         let message = delivery.payload();
         let Some(&[high, low]) = message.get(4..6) else { return Drop::Truncated.into() };
         let local = SocketAddr::new(delivery.dst, u16::from_be_bytes([high, low]));
         let remote = SocketAddr::new(delivery.src, 0);
         let flow = Some(Flow { local, remote });
         let Some(socket) = self.ping.find(local, remote) else {
+            if self.strays.may_go_on() {
+                let Host { common, strays, .. } = self;
+                strays.hand_over(&mut common.counters, &delivery.packet, trusted(delivery, meta));
+                return Outcome { reason: Reason::HandedOver, flow, before: None };
+            }
             return Outcome { reason: Reason::Dropped(Drop::NoSocket), flow, before: None };
         };
         let datagram = Datagram { from: remote, info: arrival(delivery), data: message.into() };
@@ -186,7 +206,13 @@ impl Host {
     }
 
     /// An ICMP error goes to the socket that sent what it quotes; what quotes nothing of ours is not believed.
-    fn deliver_error(&mut self, now: Instant, quoted: &QuotedError<'_>) -> Outcome {
+    fn deliver_error(
+        &mut self,
+        now: Instant,
+        quoted: &QuotedError<'_>,
+        packet: &[u8],
+        meta: RxMeta,
+    ) -> Outcome {
         let Some((ports, rest)) = quoted.transport.split_first_chunk::<4>() else {
             return Drop::Truncated.into();
         };
@@ -214,6 +240,10 @@ impl Host {
             }
             _ => false,
         };
+        if !known && self.strays.may_go_on() {
+            self.strays.hand_over(&mut self.common.counters, packet, meta);
+            return Outcome { reason: Reason::HandedOver, flow: Some(flow), before };
+        }
         if !known {
             self.common.counters.icmp_in_stale += 1;
             return Outcome { reason: Reason::Dropped(Drop::IcmpStale), flow: Some(flow), before };
@@ -223,6 +253,11 @@ impl Host {
         }
         Outcome { reason: Reason::Taken, flow: Some(flow), before }
     }
+}
+
+/// What is known of a packet that is handed over.
+fn trusted(delivery: &Delivery<'_>, meta: RxMeta) -> RxMeta {
+    RxMeta { checksum_trusted: delivery.checksum_trusted, ..meta }
 }
 
 fn arrival(delivery: &Delivery<'_>) -> PacketInfo {

@@ -14,6 +14,7 @@ mod output;
 mod settings;
 mod snapshot;
 mod sockets;
+mod strays;
 mod types;
 
 pub use crate::base::io::{MsgFlags, MtuDiscover, PacketInfo, Readiness};
@@ -32,6 +33,8 @@ pub use settings::SettingError;
 pub use snapshot::SocketSnapshot;
 use sockets::Sockets;
 use std::collections::VecDeque;
+pub use strays::Stray;
+use strays::Strays;
 pub use types::*;
 
 /// A TCP/IP host.
@@ -43,6 +46,7 @@ pub struct Host {
     udp: Datagrams,
     ping: Datagrams,
     sockets: Sockets,
+    strays: Strays,
     events: VecDeque<Event>,
     scratch: Scratch,
 }
@@ -96,6 +100,7 @@ impl Host {
             udp: Datagrams::new(&mut rng),
             ping: Datagrams::new(&mut rng),
             sockets: Sockets::default(),
+            strays: Strays::default(),
             events: VecDeque::new(),
             scratch: Scratch::default(),
             common: Common {

@@ -40,6 +40,13 @@ pub enum LinkError {
         /// Its name.
         name: String,
     },
+    /// The interface exists and was made for one queue where several are wanted, or for several where one is.
+    Queues {
+        /// Its name.
+        name: String,
+        /// It was made for several.
+        several: bool,
+    },
     /// There is no segmentation offload, and nothing else will do.
     NoOffload {
         /// What is missing.
@@ -164,8 +171,17 @@ impl fmt::Display for LinkError {
             ),
             LinkError::NotTun { name } => write!(
                 f,
-                "{name} exists and is no single-queue TUN interface: choose another name, or \
+                "{name} exists and is no TUN interface: choose another name, or \
                  `sudo ip tuntap add dev NAME mode tun`"
+            ),
+            LinkError::Queues { name, several: false } => write!(
+                f,
+                "{name} was made for one queue: make it with `sudo ip tuntap add dev {name} mode tun multi_queue`, or use \
+                 one shard"
+            ),
+            LinkError::Queues { name, several: true } => write!(
+                f,
+                "{name} was made for several queues: use two shards or more, or choose another name"
             ),
             LinkError::BadFd { why } => write!(
                 f,
@@ -238,6 +254,7 @@ impl core::error::Error for LinkError {
             | LinkError::NoRight
             | LinkError::Busy { .. }
             | LinkError::NotTun { .. }
+            | LinkError::Queues { .. }
             | LinkError::BadFd { .. }
             | LinkError::NoOffload { .. }
             | LinkError::Missing { .. }

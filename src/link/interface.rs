@@ -312,7 +312,7 @@ impl Monitor {
                 Step::NoLinkLocal => no_link_local(index),
                 Step::Address(cidr) => new_address(index, cidr),
                 Step::Route(cidr) => new_route(index, cidr),
-                Step::Create | Step::Mtu(_) | Step::Queue(_) | Step::Up => continue,
+                Step::Create | Step::CreateQueues | Step::Mtu(_) | Step::Queue(_) | Step::Up => continue,
             };
             // What cannot be had is as it was before: packets of that family do not come.
             let _ = self.netlink.send(request);

@@ -3,8 +3,6 @@
 //! A [`Device`] is a TUN interface, an embedder's channel or callback, one end of a wire between two stacks, or any of
 //! these behind an impairment stage. All are used alike and never block. [`Setup`] says what interface is wanted,
 //! [`netns`] makes private network namespaces to put it in, [`impair`] makes a link bad on purpose.
-//!
-//! Deliberately left out for now: several queues.
 #![allow(unsafe_code)]
 
 mod channel;
@@ -54,6 +52,14 @@ impl Device {
     /// [`LinkError`] names what is in the way and how to mend it.
     pub fn tun(setup: &Setup) -> Result<Device, LinkError> {
         Tun::open(setup).map(Device::Tun)
+    }
+
+    /// Opens `count` queues of one TUN interface, for [`Builder::start_shards`](crate::runtime::Builder::start_shards).
+    ///
+    /// # Errors
+    /// As [`Device::tun`].
+    pub fn tun_queues(setup: &Setup, count: usize) -> Result<Vec<Device>, LinkError> {
+        Ok(Tun::open_queues(setup, count)?.into_iter().map(Device::Tun).collect())
     }
 
     /// Takes an open TUN descriptor, see [`Tun::from_fd`].

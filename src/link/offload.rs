@@ -26,18 +26,33 @@ pub(super) enum Refusal {
     Failed(io::Error),
 }
 
-/// Opens the interface of this name (`tun%d`: the first free one) with offload headers.
-pub(super) fn open(name: &str) -> Result<OwnedFd, Refusal> {
-    let node = std::fs::File::options().read(true).write(true).open(super::tun::NODE);
-    let fd = OwnedFd::from(node.map_err(Refusal::Failed)?);
+/// Opens the interface of this name (`tun%d`: the first free one) with offload headers; with several queues, one of them.
+pub(super) fn open(name: &str, several: bool) -> Result<OwnedFd, Refusal> {
+    let fd = node().map_err(Refusal::Failed)?;
     // Unknown flags of TUNSETIFF are ignored: its success says nothing.
     match features(&fd) {
         Ok(known) if known & libc::IFF_VNET_HDR != 0 => {}
         Ok(_) | Err(_) => return Err(Refusal::Unable("this kernel has no IFF_VNET_HDR")),
     }
-    attach(&fd, name).map_err(|errno| Refusal::Failed(errno.into()))?;
+    attach(&fd, name, libc::IFF_VNET_HDR, several).map_err(|errno| Refusal::Failed(errno.into()))?;
     switch_on(&fd).map_err(|_| Refusal::Unable("the kernel refuses TUNSETOFFLOAD"))?;
     Ok(fd)
+}
+
+/// Opens a queue of the interface of this name without offload headers, which `tun-tap` cannot do either.
+pub(super) fn open_plain_queue(name: &str) -> io::Result<OwnedFd> {
+    let fd = node()?;
+    attach(&fd, name, 0, true)?;
+    Ok(fd)
+}
+
+/// Is this a TUN that was made for several queues, or for one?
+pub(super) fn is_tun(name: &str, several: bool) -> bool {
+    node().is_ok_and(|fd| attach(&fd, name, 0, several) != Err(Errno::INVAL))
+}
+
+fn node() -> io::Result<OwnedFd> {
+    std::fs::File::options().read(true).write(true).open(super::tun::NODE).map(OwnedFd::from)
 }
 
 /// Asks for all that the kernel accepts, behind headers of the length that we use.
@@ -70,7 +85,7 @@ fn features(fd: impl AsFd) -> Result<c_int, Errno> {
     unsafe { ioctl(fd, Getter::<OPERATION, c_int>::new()) }
 }
 
-fn attach(fd: impl AsFd, name: &str) -> Result<(), Errno> {
+fn attach(fd: impl AsFd, name: &str, flags: c_int, several: bool) -> Result<(), Errno> {
     const OPERATION: Opcode = libc::TUNSETIFF as Opcode;
     // SAFETY: all zeroes are a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
@@ -79,7 +94,8 @@ fn attach(fd: impl AsFd, name: &str) -> Result<(), Errno> {
     for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    let several = if several { libc::IFF_MULTI_QUEUE } else { 0 };
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | several | flags) as libc::c_short;
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, which is what the updater provides.
     unsafe { ioctl(fd, Updater::<OPERATION, libc::ifreq>::new(&mut request)) }
 }

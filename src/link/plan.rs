@@ -42,6 +42,8 @@ pub struct Setup {
     pub queue: u32,
     /// Segmentation and checksum offload.
     pub offload: Offload,
+    /// The interface is one for several queues (`IFF_MULTI_QUEUE`).
+    pub several_queues: bool,
 }
 
 /// Segmentation and checksum offload of an interface.
@@ -74,6 +76,7 @@ impl Setup {
             mtu: 1500,
             queue: 4000,
             offload: Offload::Auto,
+            several_queues: false,
         }
     }
 
@@ -106,7 +109,8 @@ impl Setup {
 
     /// The steps that make the interface.
     pub fn plan(&self) -> Plan {
-        let mut steps = vec![Step::Create, Step::Mtu(self.mtu), Step::Queue(self.queue), Step::NoLinkLocal];
+        let create = if self.several_queues { Step::CreateQueues } else { Step::Create };
+        let mut steps = vec![create, Step::Mtu(self.mtu), Step::Queue(self.queue), Step::NoLinkLocal];
         steps.extend(self.kernel.iter().copied().map(Step::Address));
         steps.push(Step::Up);
         let unreached = |cidr: &&Cidr| !self.kernel.iter().any(|on_link| on_link.contains(cidr.address));
@@ -121,6 +125,8 @@ impl Setup {
 pub enum Step {
     /// Make the TUN.
     Create,
+    /// Make it for several queues.
+    CreateQueues,
     /// Set its MTU in octets.
     Mtu(u32),
     /// Set the length of its queue in packets.
@@ -140,6 +146,7 @@ impl Step {
     pub fn command(&self, name: &str) -> String {
         match self {
             Step::Create => format!("ip tuntap add dev {name} mode tun"),
+            Step::CreateQueues => format!("ip tuntap add dev {name} mode tun multi_queue"),
             Step::Mtu(mtu) => format!("ip link set {name} mtu {mtu}"),
             Step::Queue(packets) => format!("ip link set {name} txqueuelen {packets}"),
             Step::NoLinkLocal => format!("ip link set {name} addrgenmode none"),

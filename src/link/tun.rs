@@ -69,7 +69,7 @@ impl Tun {
         refuse_clashes(&mut kernel, setup)?;
         check_node()?;
         let wish = setup.name.as_deref().unwrap_or("tun%d");
-        let (end, refused) = open_end(wish, setup.offload, &mut kernel)?;
+        let (end, refused) = open_end(wish, setup, &mut kernel)?;
         let (name, flags) =
             identity_of(&end).map_err(LinkError::system("asking the device for its flags"))?;
         // An interface that we made just now is not persistent; one that waited for us is.
@@ -84,6 +84,22 @@ impl Tun {
         let tun = Tun { refused, ours, ..Tun::new(end, name, made)? };
         tun.refuse_unusable(&mut kernel, setup)?;
         Ok(tun)
+    }
+
+    /// Opens `count` queues of one interface. The kernel keeps the packets of one flow on one queue.
+    ///
+    /// # Errors
+    /// As [`Tun::open`].
+    pub fn open_queues(setup: &Setup, count: usize) -> Result<Vec<Tun>, LinkError> {
+        let setup = Setup { several_queues: count > 1, ..setup.clone() };
+        let mut queues = vec![Tun::open(&setup)?];
+        let (name, framed) = (queues[0].name.clone(), queues[0].framed);
+        while queues.len() < count {
+            let end = open_queue(&name, framed)
+                .map_err(|source| LinkError::System { what: "opening one more queue", source })?;
+            queues.push(Tun::new(End::Fd(end), name.clone(), false)?);
+        }
+        Ok(queues)
     }
 
     /// Takes an already open TUN descriptor, attached to its interface with `IFF_TUN | IFF_NO_PI`; with `IFF_VNET_HDR`
@@ -327,13 +343,18 @@ pub fn check_node() -> Result<(), LinkError> {
 }
 
 /// What the refusal of `TUNSETIFF` means.
-fn open_error(source: io::Error, name: &str, kernel: &mut Kernel) -> LinkError {
+fn open_error(source: io::Error, name: &str, several: bool, kernel: &mut Kernel) -> LinkError {
     let name = name.to_owned();
     match source.raw_os_error() {
         // A persistent interface with an owner refuses others the same way; they lack the right too.
         Some(libc::EPERM) => LinkError::NoRight,
         Some(libc::EBUSY) => LinkError::Busy { name },
-        Some(libc::EINVAL) if matches!(kernel.by_name(&name), Ok(Some(_))) => LinkError::NotTun { name },
+        Some(libc::EINVAL) if matches!(kernel.by_name(&name), Ok(Some(_))) => {
+            match offload::is_tun(&name, !several) {
+                true => LinkError::Queues { name, several: !several },
+                false => LinkError::NotTun { name },
+            }
+        }
         _ => LinkError::System { what: "attaching to the interface", source },
     }
 }
@@ -346,7 +367,7 @@ fn carry_out(plan: &Plan, kernel: &mut Kernel) -> Result<(), LinkError> {
     };
     for step in &plan.steps {
         let done = match *step {
-            Step::Create => Ok(()),
+            Step::Create | Step::CreateQueues => Ok(()),
             Step::Mtu(mtu) => kernel.set_mtu(index, mtu),
             Step::Queue(packets) => kernel.set_queue(index, packets),
             // Without IPv6 in the kernel there is nothing to keep quiet.
@@ -400,24 +421,40 @@ fn prepare(end: &End) -> Result<bool, LinkError> {
     Ok(framed)
 }
 
-/// Opens our end as `offload` says. Gives the reason when it is to be without although it was wished for.
+/// Opens our end as `setup` says. Gives the reason when it is to be without although it was wished for.
 fn open_end(
     name: &str,
-    offload: Offload,
+    setup: &Setup,
     kernel: &mut Kernel,
 ) -> Result<(End, Option<&'static str>), LinkError> {
+    let (offload, several) = (setup.offload, setup.several_queues);
     let why = match offload {
         Offload::Off => None,
-        Offload::Auto | Offload::On => match offload::open(name) {
+        Offload::Auto | Offload::On => match offload::open(name, several) {
             Ok(fd) => return Ok((End::Fd(fd), None)),
-            Err(Refusal::Failed(error)) => return Err(open_error(error, name, kernel)),
+            Err(Refusal::Failed(error)) => return Err(open_error(error, name, several, kernel)),
             Err(Refusal::Unable(why)) if offload == Offload::On => return Err(LinkError::NoOffload { why }),
             Err(Refusal::Unable(why)) => Some(why),
         },
     };
+    if several {
+        let fd = offload::open_plain_queue(name).map_err(|error| open_error(error, name, several, kernel))?;
+        return Ok((End::Fd(fd), why));
+    }
     let iface = tun_tap::Iface::without_packet_info(name, tun_tap::Mode::Tun)
-        .map_err(|error| open_error(error, name, kernel))?;
+        .map_err(|error| open_error(error, name, several, kernel))?;
     Ok((End::Plain(iface), why))
+}
+
+/// One more queue of an interface, like those that it has.
+fn open_queue(name: &str, framed: bool) -> io::Result<OwnedFd> {
+    match framed {
+        false => offload::open_plain_queue(name),
+        true => offload::open(name, true).map_err(|refusal| match refusal {
+            Refusal::Failed(error) => error,
+            Refusal::Unable(why) => io::Error::other(why),
+        }),
+    }
 }
 
 /// What the interface can do.

@@ -216,7 +216,7 @@ impl Ladder {
             _ if segment.rst || far == Far::Lost => Colour::Bad,
             Reason::Dropped(_) => Colour::Bad,
             _ if note.again => Colour::Warn,
-            Reason::Taken => Colour::In,
+            Reason::Taken | Reason::HandedOver => Colour::In,
             Reason::Sent(_) => Colour::Out,
         };
         let lost = far == Far::Lost || matches!(event.reason, Reason::Dropped(_));
@@ -275,7 +275,7 @@ impl Ladder {
         let lost = far == Far::Lost || matches!(event.reason, Reason::Dropped(_));
         let colour = match event.reason {
             _ if lost => Colour::Bad,
-            Reason::Taken | Reason::Dropped(_) => Colour::In,
+            Reason::Taken | Reason::HandedOver | Reason::Dropped(_) => Colour::In,
             Reason::Sent(_) => Colour::Out,
         };
         let ends = Ends { tag, stateless: true, ..Ends::default() };
@@ -288,7 +288,7 @@ impl Ladder {
         self.begin(at);
         let marks = match reason {
             Reason::Dropped(drop) => vec![format!("dropped: {drop}")],
-            Reason::Taken | Reason::Sent(_) => Vec::new(),
+            Reason::Taken | Reason::HandedOver | Reason::Sent(_) => Vec::new(),
         };
         let (head, short, minor) = (text.to_owned(), text.to_owned(), Vec::new());
         let arrow = Arrow { direction, head, short, minor, marks, colour: Colour::Bad, lost: true };

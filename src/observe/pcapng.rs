@@ -158,6 +158,7 @@ impl Drop for Capture {
 fn comment(packet: &PacketEvent<'_>, remark: Option<&str>) -> String {
     let mut text = match packet.reason {
         Reason::Taken => "taken".to_owned(),
+        Reason::HandedOver => "handed over".to_owned(),
         Reason::Dropped(drop) => format!("dropped: {drop}"),
         Reason::Sent(why) => format!("sent: {why}"),
     };

@@ -115,7 +115,7 @@ impl Track {
             Direction::Out => (&mut self.ours, &mut self.theirs),
         };
         let mut note = Note::default();
-        if !matches!(reason, Reason::Dropped(_)) {
+        if !matches!(reason, Reason::Dropped(_) | Reason::HandedOver) {
             judge(from, to, segment, &mut note);
             from.take(segment);
         }
@@ -128,7 +128,7 @@ impl Track {
             _ => 0,
         };
         note.window = u64::from(segment.window) << shift;
-        let reset = segment.rst && !self.over && !matches!(reason, Reason::Dropped(_));
+        let reset = segment.rst && !self.over && !matches!(reason, Reason::Dropped(_) | Reason::HandedOver);
         match (self.close, reset.then_some(Close::Reset(direction))) {
             (Some(Close::Reset(_)), _) => {}
             (_, Some(reset)) => self.close = Some(reset),
@@ -263,6 +263,10 @@ fn judge(from: &mut Half, to: &Half, segment: &Tcp, note: &mut Note) {
 fn explain(reason: Reason, note: &mut Note) {
     let again = match reason {
         Reason::Taken => "sent again by the peer".to_owned(),
+        Reason::HandedOver => {
+            note.marks.push("handed over".to_owned());
+            String::new()
+        }
         Reason::Dropped(drop) => {
             note.marks.push(format!("dropped: {drop}"));
             String::new()

@@ -124,12 +124,8 @@ impl Builder {
     /// `InvalidInput` for settings, addresses and routes that cannot be; what the system says when it has no
     /// descriptor or thread left; a [`LinkError`](crate::link::LinkError) inside when the interface cannot be had or
     /// the MTU cannot be.
-    pub fn start(self) -> io::Result<Stack> {
-        let mut config = self.config;
-        for (name, value) in &self.settings {
-            config.set(name, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        }
-        let device = match self.source {
+    pub fn start(mut self) -> io::Result<Stack> {
+        let device = match std::mem::replace(&mut self.source, Source::None) {
             Source::None => {
                 let mut setup = Setup::new(self.addresses.iter().copied());
                 setup.mtu = self.mtu.unwrap_or(LOOPBACK_MTU);
@@ -149,24 +145,57 @@ impl Builder {
             Some(device) => device.link(),
             None => Link::plain(self.mtu.unwrap_or(LOOPBACK_MTU)),
         };
-        let seed = match self.seed {
-            Some(seed) => seed,
-            None => random_seed()?,
-        };
+        let seed = self.seed.map_or_else(random_seed, Ok)?;
+        let mut host = self.host(link, seed)?;
+        host.set_trace(self.trace);
+        Stack::run(host, device)
+    }
+
+    /// Starts one stack for each of `queues`, which belong to one interface ([`Device::tun_queues`]). All have the same addresses and
+    /// nothing in common besides: each can be driven by a thread of its own. A listener on each of them gets the connections of its
+    /// queue, as with `SO_REUSEPORT`; packets that surface at the wrong queue go on to the others, which costs little and is counted
+    /// (`TunstackStraysIn`). Each chooses ports from its part of the ephemeral range. They are to end together.
+    ///
+    /// # Errors
+    /// As [`start`](Builder::start); `InvalidInput` for a [`trace`](Builder::trace), which is of one stack.
+    pub fn start_shards(self, queues: Vec<Device>) -> io::Result<Vec<Stack>> {
+        if self.trace.is_some() || !matches!(self.source, Source::None) {
+            return Err(invalid("shards have no trace and no device besides their queues".to_owned()));
+        }
+        let count =
+            u16::try_from(queues.len()).map_err(|_| invalid("65535 shards are the most".to_owned()))?;
+        let mut shards = Vec::new();
+        for (index, device) in (0..count).zip(queues) {
+            let mut seed = self.seed.map_or_else(random_seed, Ok)?;
+            // From one seed different randomness for each.
+            seed[15] ^= index as u8;
+            seed[14] ^= (index >> 8) as u8;
+            let mut host = self.host(device.link(), seed)?;
+            host.set_shard(index, count);
+            shards.push((host, device));
+        }
+        Stack::run_shards(shards)
+    }
+
+    /// A host with all that was asked for but its trace.
+    fn host(&self, link: Link, seed: [u8; 16]) -> io::Result<Host> {
+        let mut config = self.config.clone();
+        for (name, value) in &self.settings {
+            config.set(name, value).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        }
         let mut host = Host::new(config, seed);
         host.set_link(Instant::ZERO, link);
-        host.set_trace(self.trace);
-        for cidr in self.addresses {
-            host.add_address(cidr).map_err(|_| invalid(format!("{cidr} is no address a host can have")))?;
+        for cidr in &self.addresses {
+            host.add_address(*cidr).map_err(|_| invalid(format!("{cidr} is no address a host can have")))?;
         }
-        let defaults = self.gateways.into_iter().map(|gateway| (default_route(gateway), Some(gateway)));
-        for (destination, gateway) in self.routes.into_iter().chain(defaults) {
+        let defaults = self.gateways.iter().map(|gateway| (default_route(*gateway), Some(*gateway)));
+        for (destination, gateway) in self.routes.iter().copied().chain(defaults) {
             host.add_route(destination, gateway).map_err(|errno| {
                 let through = gateway.map(|gateway| format!(" through {gateway}")).unwrap_or_default();
                 invalid(format!("cannot route {destination}{through}: {}", errno.text()))
             })?;
         }
-        Stack::run(host, device)
+        Ok(host)
     }
 }
 

@@ -13,6 +13,7 @@ mod driver;
 mod error;
 mod reactor;
 mod shard;
+mod siblings;
 mod wake;
 mod watch;
 
@@ -102,7 +103,24 @@ impl Stack {
     /// Makes `host` run on `device`.
     pub(crate) fn run(host: Host, device: Option<Device>) -> io::Result<Stack> {
         let clock = clock::Clock::start();
-        let mut shard = Shard::new(host, device, clock)?;
+        Stack::run_shard(Shard::new(host, device, clock)?, clock)
+    }
+
+    /// Makes each host run on its queue of one device.
+    pub(crate) fn run_shards(queues: Vec<(Host, Device)>) -> io::Result<Vec<Stack>> {
+        let clock = clock::Clock::start();
+        let shards: io::Result<Vec<Shard>> =
+            queues.into_iter().map(|(host, device)| Shard::new(host, Some(device), clock)).collect();
+        let mut shards = shards?;
+        let inboxes: Vec<_> =
+            shards.iter().filter_map(|shard| shard.attention.clone()).map(siblings::Inbox::new).collect();
+        for (shard, siblings) in shards.iter_mut().zip(siblings::Siblings::ring(&inboxes)) {
+            shard.siblings = Some(siblings);
+        }
+        shards.into_iter().map(|shard| Stack::run_shard(shard, clock)).collect()
+    }
+
+    fn run_shard(mut shard: Shard, clock: clock::Clock) -> io::Result<Stack> {
         shard.settle(clock.now());
         let attention = shard.attention.clone();
         let shared = Arc::new(Shared::new(shard, clock));

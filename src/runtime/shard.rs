@@ -2,6 +2,7 @@
 
 use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
 use super::clock::Clock;
+use super::siblings::Siblings;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState};
 use crate::base::{Duration, Errno, Instant};
@@ -107,6 +108,8 @@ pub(crate) struct Shard {
     pub attention: Option<Arc<Attention>>,
     /// Does the embedder's event loop know that there is something to look at?
     pub told: bool,
+    /// Other shards of the same device.
+    pub siblings: Option<Siblings>,
     device: Option<Device>,
     buffer: Option<PacketBuf>,
     /// The device does not tell of its packets: there are always some, and telling costs with each.
@@ -147,6 +150,7 @@ impl Shard {
             role: Role::Housekeeper,
             attention: Some(Arc::new(attention)),
             told: false,
+            siblings: None,
             device,
             buffer: None,
             untold: false,
@@ -189,6 +193,9 @@ impl Shard {
         let more = (signals.device || due) && self.drain(now);
         if signals.link {
             self.hear_link(now);
+        }
+        for stray in self.siblings.iter().flat_map(Siblings::arrived) {
+            self.host.receive_stray(now, &stray);
         }
         self.settle(now);
         if more {
@@ -280,6 +287,7 @@ impl Shard {
     /// After any input: sends what is due, tells who waits, sets the timer. True when any socket became ready.
     pub fn settle(&mut self, now: Instant) -> bool {
         self.transmit(now);
+        self.hand_over_strays();
         let news = self.announce();
         if let (Some(at), Some(attention)) = (self.next_timeout(), &self.attention)
             && self.armed.is_none_or(|armed| at < armed)
@@ -289,6 +297,15 @@ impl Shard {
             self.armed = Some(at);
         }
         news
+    }
+
+    fn hand_over_strays(&mut self) {
+        let Some(siblings) = &self.siblings else { return };
+        while let Some(stray) = self.host.poll_stray() {
+            if !siblings.hand_over(stray) {
+                self.host.counters_mut().stray_drops += 1;
+            }
+        }
     }
 
     /// Tells who waits. True when any socket became ready.

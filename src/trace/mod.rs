@@ -105,6 +105,8 @@ pub enum Reason {
     Taken,
     /// It arrived and was not for use: see [`Drop`].
     Dropped(Drop),
+    /// It arrived and nobody waited for it here: another host with the same addresses gets it.
+    HandedOver,
     /// It was sent: see [`Why`].
     Sent(Why),
 }

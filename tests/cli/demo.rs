@@ -222,6 +222,8 @@ fn dry_run() {
     assert!(there.contains("lo    inet 127.0.0.1/8") && there.contains("t7    inet 10.7.0.1/24"), "{there}");
     assert!(!tunstack::link::exists("t7").expect("can be asked"), "it was another namespace");
     assert_eq!(run("ifconfig --netns --dry-run").output.lines().next(), Some("unshare --net"));
+    let queues = run("serve echo --shards 2 --dry-run").output;
+    assert!(queues.starts_with("ip tuntap add dev tun0 mode tun multi_queue\n"), "{queues}");
     assert_eq!(run("demo --sim --dry-run").output, "# two simulated hosts need no interface\n");
 }
 

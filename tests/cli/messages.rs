@@ -81,6 +81,11 @@ fn bad_arguments() {
         "serve echo --port http=81",
         "--port http=81 is for a service that is not offered: add http to the services",
     );
+    refuses(
+        "serve chat echo --shards 2",
+        "chat has all its members in one stack: leave out --shards, or chat",
+    );
+    refuses("serve echo --shards 2 --ladder", "--ladder is for one stack: leave out --shards, or --ladder");
     refuses("get https://example.com/", "'https' is not spoken here: only http:// addresses can be fetched");
     refuses("send nofile 10.9.0.1:1", "cannot read nofile: No such file or directory: name another file");
     refuses(

@@ -10,6 +10,7 @@ mod messages;
 mod names;
 mod netns;
 mod offload;
+mod shards;
 mod stack;
 
 fn main() -> std::process::ExitCode {
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
         names::TESTS,
         netns::TESTS,
         offload::TESTS,
+        shards::TESTS,
         stack::TESTS,
     ]
     .concat();

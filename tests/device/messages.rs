@@ -83,11 +83,7 @@ fn name_in_use() {
 
 fn something_else() {
     private();
-    says(
-        &refusal(&setup("10.9.0.2/24").named("lo")),
-        "lo exists and is no single-queue TUN",
-        "choose another name",
-    );
+    says(&refusal(&setup("10.9.0.2/24").named("lo")), "lo exists and is no TUN", "choose another name");
     ip("tuntap add dev tap7 mode tap");
     says(&refusal(&setup("10.9.0.2/24").named("tap7")), "tap7 exists and is no", "mode tun`");
 }

@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod errors;
+mod strays;
 
 use super::*;
 use core::net::SocketAddr;

@@ -3,11 +3,12 @@
 //! RFC 9293 §3.10.7.1 (CLOSED) and §3.10.7.2 (LISTEN); the other states are a connection's own.
 
 use super::{ConnId, MAX_REPLIES, Owner, Reply, Tcp};
-use crate::base::{Config, Errno};
+use crate::base::{Config, Errno, Instant};
 use crate::trace::{Drop, Flow, Reason};
 use crate::transport::Env;
 use crate::transport::tcp::connection::{Mtus, SegmentMeta, Verdict};
 use crate::transport::tcp::listener::ListenerId;
+use crate::transport::tcp::syn_cookie;
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options, Segment};
 
@@ -67,6 +68,20 @@ impl Tcp {
             }
             Verdict::Reopen => self.reopen(env, id, arrival),
         }
+    }
+
+    /// Is there somebody for this segment: its connection, or a listener for its SYN or for the cookie that it brings back?
+    pub fn awaits(&self, now: Instant, flow: &Flow, segment: &Segment<'_>) -> bool {
+        if self.demux.find(&self.connections, flow).is_some() {
+            return true;
+        }
+        let Some(listener) = self.find_listener(flow.local, flow.remote) else { return false };
+        let opens = segment.flags & (Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN;
+        let cookie = || {
+            syn_cookie::may_answer(self.listeners[listener].last_cookie, now)
+                && self.cookies.recall(now, &self.isn.isn(now, flow), flow, segment).is_some()
+        };
+        opens || cookie()
     }
 
     /// A segment that would finish a handshake is dropped while the accept queue is full (the SYN-ACK is sent again
