@@ -2,6 +2,7 @@
 
 use super::ms;
 use super::script::{PeerSyn, Script};
+use crate::base::config::CongestionControl;
 use crate::base::{Duration, Errno, MsgFlags, Readiness};
 use crate::trace::TcpState;
 use crate::transport::tcp::Settings;
@@ -67,6 +68,21 @@ fn a_burst_is_filled_before_it_goes() {
     x.expect(&[". 10001:13001(3000) ack 1"]);
     let mut x = flight(0);
     x.expect(&[". 10001:11001(1000) ack 1", ". 11001:12001(1000) ack 1"]);
+}
+
+/// What is paced leaves in pieces of a millisecond at the pacing rate, and of two segments at least.
+#[test]
+fn a_paced_burst_is_short() {
+    let first = |congestion| {
+        let mut x = Script::new(PeerSyn { window: 65_535, ..PeerSyn::PLAIN }).established();
+        x.end.max_payload = 60_000;
+        x.set(|settings| settings.congestion = congestion);
+        x.send(&[b'x'; 50_000]).expect("room");
+        x.sent().iter().map(|sent| sent.payload.len()).collect::<Vec<usize>>()
+    };
+    assert_eq!(first(CongestionControl::Cubic), [10_000]);
+    // Ten segments in a round trip of 20 ms, 2.77 times: 1.4 segments in a millisecond.
+    assert_eq!(first(CongestionControl::Bbr)[0], 2000);
 }
 
 /// CWR belongs to one segment: it leaves by itself where others would leave together.
