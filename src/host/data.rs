@@ -7,12 +7,16 @@ use crate::base::Instant;
 use crate::network::{AddressKind, Env, IpOut, Network};
 use crate::trace::{Flow, Why};
 use crate::transport::datagram::{Datagram, Datagrams};
+use crate::wire::packet::Link;
 use crate::wire::{icmp, udp};
 use core::net::{IpAddr, SocketAddr};
 
 /// Largest UDP payload of each family (RFC 768, RFC 8200; no jumbograms).
 const MAX_UDP_V4: usize = 65_507;
 const MAX_UDP_V6: usize = 65_527;
+
+/// Datagrams of one train (Linux's `UDP_MAX_SEGMENTS`).
+const MAX_TRAIN: usize = 128;
 
 impl Host {
     /// `send(2)`: queues stream data, or sends a datagram to the connected peer. Returns the octets taken.
@@ -121,7 +125,7 @@ impl Host {
         if is_ping {
             send_echo(&mut self.net, &mut env, &plan, data)?;
         } else {
-            send_udp(&mut self.net, &mut env, &plan, data)?;
+            send_datagrams(&mut self.net, &mut env, self.link, &plan, data)?;
         }
         Ok(data.len())
     }
@@ -248,6 +252,35 @@ impl Plan<'_> {
             flow: Some(Flow { local: SocketAddr::new(src, self.local.port()), remote: self.remote }),
         })
     }
+}
+
+/// One datagram, or with `UDP_SEGMENT` a train of them: all are of that size but the last.
+fn send_datagrams(
+    net: &mut Network,
+    env: &mut Env<'_>,
+    link: Link,
+    plan: &Plan<'_>,
+    data: &[u8],
+) -> Result<(), Errno> {
+    let size = usize::from(plan.options.udp_segment);
+    if size == 0 || data.len() <= size {
+        return send_udp(net, env, plan, data);
+    }
+    let out = plan.ip_out(net, udp::PROTOCOL, Why::Datagram)?;
+    if size + udp::HEADER_LEN > net.room_for_datagram(env, &out) {
+        return Err(Errno::EMSGSIZE);
+    }
+    if data.len() > size * MAX_TRAIN {
+        return Err(Errno::EINVAL);
+    }
+    let mut header = udp::header(plan.local.port(), plan.remote.port(), data.len()).ok_or(Errno::EMSGSIZE)?;
+    if !link.datagram_trains || !net.takes_train(env, &out) {
+        return data.chunks(size).try_for_each(|datagram| send_udp(net, env, plan, datagram));
+    }
+    udp::fill_pseudo_checksum(&mut header, out.src, out.dst, data.len());
+    net.send_train(env, &out, (&header, data), plan.options.udp_segment)?;
+    env.counters.udp_out_datagrams += data.len().div_ceil(size) as u64;
+    Ok(())
 }
 
 fn send_udp(net: &mut Network, env: &mut Env<'_>, plan: &Plan<'_>, data: &[u8]) -> Result<(), Errno> {

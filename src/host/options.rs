@@ -34,11 +34,15 @@ impl Host {
                 self.set_binding(id, option)
             }
             Opt::RcvBuf(octets) => self.set_rcv_buf(now, id, octets),
+            Opt::UdpSegment(_) if !matches!(self.sockets.get(id)?.kind, Kind::Udp(_)) => {
+                Err(Errno::ENOPROTOOPT)
+            }
             Opt::Linger(_)
             | Opt::Broadcast(_)
             | Opt::DontRoute(_)
             | Opt::Priority(_)
             | Opt::MulticastTtl(_)
+            | Opt::UdpSegment(_)
             | Opt::MulticastLoop(_)
             | Opt::RecvPktInfo(_)
             | Opt::RecvTtl(_)
@@ -99,6 +103,7 @@ impl Host {
             Opt::DontRoute(on) => options.dont_route = on,
             Opt::Priority(value) => options.priority = value,
             Opt::MulticastTtl(ttl) => options.multicast_ttl = ttl,
+            Opt::UdpSegment(size) => options.udp_segment = size,
             Opt::MulticastLoop(on) => options.multicast_loop = on,
             Opt::RecvPktInfo(on) => options.recv_pktinfo = on,
             Opt::RecvTtl(on) => options.recv_ttl = on,
@@ -279,6 +284,8 @@ impl Host {
             OptName::Tos => Opt::Tos(o.tos),
             OptName::Ttl => Opt::Ttl(o.ttl),
             OptName::MulticastTtl => Opt::MulticastTtl(o.multicast_ttl),
+            OptName::UdpSegment if !matches!(socket.kind, Kind::Udp(_)) => return Err(Errno::ENOPROTOOPT),
+            OptName::UdpSegment => Opt::UdpSegment(o.udp_segment),
             OptName::MulticastLoop => Opt::MulticastLoop(o.multicast_loop),
             // As Linux: a socket of IPv4 has no level of IPv6; setting says so otherwise.
             OptName::V6Only if socket.domain == Domain::Inet => return Err(Errno::EOPNOTSUPP),

@@ -34,7 +34,7 @@ impl Default for Scratch {
 /// The packet that was chosen, by value, so that the choice can be repeated before anything is lent.
 enum Chosen {
     /// It is in `scratch.packet`.
-    Whole,
+    Whole { meta: TxMeta },
     /// Headers are in `scratch.headers`, the text is in the connection's send buffer.
     Segment { id: ConnId, headers: usize, seq: SeqNumber, len: usize, meta: TxMeta },
 }
@@ -44,9 +44,7 @@ impl Host {
     /// inside.
     pub fn transmit(&mut self, now: Instant) -> Option<TxPacket<'_>> {
         match self.choose(now)? {
-            Chosen::Whole => {
-                Some(TxPacket { parts: [&self.scratch.packet, &[], &[], &[]], meta: TxMeta::default() })
-            }
+            Chosen::Whole { meta } => Some(TxPacket { parts: [&self.scratch.packet, &[], &[], &[]], meta }),
             Chosen::Segment { id, headers, seq, len, meta } => {
                 let [a, b, c] = self.tcp.get(id).map_or([&[][..]; 3], |conn| conn.payload(seq, len));
                 Some(TxPacket { parts: [&self.scratch.headers[..headers], a, b, c], meta })
@@ -68,14 +66,14 @@ impl Host {
                 continue;
             }
             if let Some(packet) = self.net.pop_output() {
-                self.trace_departure(now, &packet.bytes, packet.why, packet.flow);
+                self.trace_departure(now, &packet);
                 if packet.loopback {
                     self.scratch.loopback.push_back(packet.bytes);
                     continue;
                 }
                 let used = core::mem::replace(&mut self.scratch.packet, packet.bytes);
                 self.net.recycle(used);
-                return Some(Chosen::Whole);
+                return Some(Chosen::Whole { meta: packet.meta });
             }
             if let Some(reply) = self.tcp.pop_reply() {
                 self.send_reply(now, reply);
@@ -88,12 +86,16 @@ impl Host {
         }
     }
 
-    fn trace_departure(&mut self, now: Instant, bytes: &[u8], why: Why, flow: Option<Flow>) {
+    fn trace_departure(&mut self, now: Instant, packet: &crate::network::Outgoing) {
         if self.common.trace.is_on() {
-            let reason = Reason::Sent(why);
-            let (direction, bytes) = (Direction::Out, &[bytes][..]);
-            let event = PacketEvent { direction, bytes, segment_size: 0, reason, before: None, after: None };
-            self.common.trace.emit(now, flow, EventKind::Packet(event));
+            let reason = Reason::Sent(packet.why);
+            let direction = Direction::Out;
+            // Shown as a wire would carry it, whoever completes the checksum.
+            let partial = packet.meta.checksum.is_some();
+            let bytes = if partial { vnet::completed(&packet.bytes) } else { (&packet.bytes[..]).into() };
+            let (bytes, segment_size) = (&[&*bytes][..], packet.meta.segment_size);
+            let event = PacketEvent { direction, bytes, segment_size, reason, before: None, after: None };
+            self.common.trace.emit(now, packet.flow, EventKind::Packet(event));
         }
     }
 

@@ -67,6 +67,8 @@ pub enum Opt {
     /// `None`: off; zero: close resets.
     Linger(Option<Duration>),
     Broadcast(bool),
+    /// Octets of each datagram that a write is cut into; 0: it is one datagram.
+    UdpSegment(u16),
     OobInline(bool),
     DontRoute(bool),
     /// Octets as set; reading gives twice that, as on Linux.
@@ -123,6 +125,7 @@ pub enum OptName {
     KeepAlive,
     Linger,
     Broadcast,
+    UdpSegment,
     OobInline,
     DontRoute,
     SndBuf,

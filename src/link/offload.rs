@@ -55,8 +55,8 @@ fn node() -> io::Result<OwnedFd> {
     std::fs::File::options().read(true).write(true).open(super::tun::NODE).map(OwnedFd::from)
 }
 
-/// Asks for all that the kernel accepts, behind headers of the length that we use.
-pub(super) fn switch_on(fd: impl AsFd) -> Result<(), Errno> {
+/// Asks for all that the kernel accepts, behind headers of the length that we use. Does it know trains of datagrams?
+pub(super) fn switch_on(fd: impl AsFd) -> Result<bool, Errno> {
     // SAFETY: both read one `int`, which is what the setter provides.
     unsafe {
         const LENGTH: Opcode = libc::TUNSETVNETHDRSZ as Opcode;
@@ -64,8 +64,8 @@ pub(super) fn switch_on(fd: impl AsFd) -> Result<(), Errno> {
         const LITTLE: Opcode = libc::TUNSETVNETLE as Opcode;
         ioctl(&fd, Setter::<LITTLE, c_int>::new(1))?;
     }
-    let accepted = MASKS.iter().any(|mask| set_mask(&fd, *mask).is_ok());
-    if accepted { Ok(()) } else { Err(Errno::INVAL) }
+    let accepted = MASKS.iter().find(|mask| set_mask(&fd, **mask).is_ok()).ok_or(Errno::INVAL)?;
+    Ok(accepted & libc::TUN_F_USO4 != 0)
 }
 
 /// The kernel is to hand us whole packets of wire size only.

@@ -118,15 +118,15 @@ impl Tun {
             None if !is_here(&end) => Err(LinkError::Missing { name }),
             None => Tun::new(end, name, false),
             Some(mtu) => {
-                let framed = prepare(&end)?;
-                let link = link(mtu, framed);
+                let framing = prepare(&end)?;
+                let link = link(mtu, framing);
                 Ok(Tun {
                     end,
                     name,
                     made: false,
                     ours: Vec::new(),
                     link,
-                    framed,
+                    framed: framing.is_some(),
                     refused: None,
                     up: true,
                     monitor: None,
@@ -136,7 +136,7 @@ impl Tun {
     }
 
     fn new(end: End, name: String, made: bool) -> Result<Tun, LinkError> {
-        let framed = prepare(&end)?;
+        let framing = prepare(&end)?;
         let system = LinkError::system("watching the interface");
         let info = Kernel::open().and_then(|mut kernel| kernel.by_name(&name)).map_err(&system)?;
         let Some(Info { index, .. }) = info else {
@@ -146,8 +146,9 @@ impl Tun {
             return Err(LinkError::Missing { name });
         };
         let Info { mtu, up, .. } = monitor.info();
-        let link = link(mtu, framed);
+        let link = link(mtu, framing);
         let ours = Vec::new();
+        let framed = framing.is_some();
         Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor: Some(monitor) })
     }
 
@@ -232,7 +233,10 @@ impl Tun {
         match event {
             LinkEvent::Up => self.up = true,
             LinkEvent::Down => self.up = false,
-            LinkEvent::MtuChanged(mtu) => self.link = link(mtu, self.link.checksum_offload),
+            LinkEvent::MtuChanged(mtu) => {
+                let offload = self.link.checksum_offload.then_some(self.link.datagram_trains);
+                self.link = link(mtu, offload);
+            }
             // Moved to another namespace it looks deleted from here; our end still works then.
             LinkEvent::Deleted if identity_of(&self.end).is_ok() => {
                 self.monitor = None;
@@ -408,17 +412,16 @@ fn step_error(plan: &Plan, step: &Step, errno: Errno) -> LinkError {
     }
 }
 
-/// Makes our end non-blocking and sets what the kernel may hand us. Are there offload headers?
-fn prepare(end: &End) -> Result<bool, LinkError> {
+/// Makes our end non-blocking and sets what the kernel may hand us. With offload headers: does the kernel know trains of datagrams?
+fn prepare(end: &End) -> Result<Option<bool>, LinkError> {
     rustix::io::ioctl_fionbio(end, true).map_err(LinkError::system("making the device non-blocking"))?;
     let (_, flags) = identity_of(end).map_err(LinkError::system("asking the device for its flags"))?;
-    let framed = flags & libc::IFF_VNET_HDR != 0;
-    match framed {
-        true => offload::switch_on(end).map_err(LinkError::system("switching offload on"))?,
-        // Also for a plain end: the mask would survive from whoever had the interface before.
-        false => offload::switch_off(end).map_err(LinkError::system("switching offload off"))?,
+    if flags & libc::IFF_VNET_HDR != 0 {
+        return offload::switch_on(end).map(Some).map_err(LinkError::system("switching offload on"));
     }
-    Ok(framed)
+    // Also for a plain end: the mask would survive from whoever had the interface before.
+    offload::switch_off(end).map_err(LinkError::system("switching offload off"))?;
+    Ok(None)
 }
 
 /// Opens our end as `setup` says. Gives the reason when it is to be without although it was wished for.
@@ -457,11 +460,11 @@ fn open_queue(name: &str, framed: bool) -> io::Result<OwnedFd> {
     }
 }
 
-/// What the interface can do.
-fn link(mtu: u32, offload: bool) -> Link {
+/// What the interface can do; with offload, also with trains of datagrams or not.
+fn link(mtu: u32, offload: Option<bool>) -> Link {
     match offload {
-        true => Link { mtu, max_packet: MOST, checksum_offload: true },
-        false => Link::plain(mtu),
+        Some(datagram_trains) => Link { mtu, max_packet: MOST, checksum_offload: true, datagram_trains },
+        None => Link::plain(mtu),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::{Counters, Errno, Key, Rng};
 use crate::network::Env;
 use crate::trace::Flow;
 use crate::wire::ip::{self, FRAGMENT_HEADER_LEN, FragmentInfo, V4_HEADER_LEN, V6_HEADER_LEN};
+use crate::wire::packet::TxMeta;
 use crate::wire::{icmp, ip::FRAGMENT};
 use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
@@ -49,13 +50,17 @@ impl Output {
     }
 
     fn push(&mut self, out: &IpOut, loopback: bool, parts: &[&[u8]]) {
+        self.push_with(out, loopback, TxMeta::default(), parts);
+    }
+
+    fn push_with(&mut self, out: &IpOut, loopback: bool, meta: TxMeta, parts: &[&[u8]]) {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.reserve_exact(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             bytes.extend_from_slice(part);
         }
         self.octets += bytes.len() + PACKET_OVERHEAD;
-        self.queue.push_back(Outgoing { bytes, why: out.why, flow: out.flow, loopback });
+        self.queue.push_back(Outgoing { bytes, why: out.why, flow: out.flow, meta, loopback });
     }
 }
 
@@ -115,6 +120,49 @@ impl Network {
         }
         count_icmp(env.counters, out, payload);
         Ok(())
+    }
+
+    /// Puts a train of datagrams on the way, which the device cuts into `segment_size` octets of `data` each; `header` is UDP's, with the
+    /// sum of the pseudo header for its checksum. The caller has asked [`takes_train`](Network::takes_train).
+    ///
+    /// # Errors
+    /// As [`send`](Network::send).
+    pub fn send_train(
+        &mut self,
+        env: &mut Env<'_>,
+        out: &IpOut,
+        (header, data): (&[u8], &[u8]),
+        segment_size: u16,
+    ) -> Result<(), Errno> {
+        self.check_ends(env, out)?;
+        let len = header.len() + data.len();
+        if !self.output.has_room(1, len + V6_HEADER_LEN) {
+            return Err(no_room(env, out));
+        }
+        let mut ip = [0; V6_HEADER_LEN];
+        let ip_len = self.write_header(env, out, len, &mut ip);
+        // The checksum field of a UDP header is at octet 6.
+        let meta = TxMeta { checksum: Some((ip_len as u16, 6)), segment_size };
+        self.output.push_with(out, false, meta, &[&ip[..ip_len], header, data]);
+        Ok(())
+    }
+
+    /// Can what goes to this destination be cut by the device? Not without DF: whoever cuts would use identifications that we use too
+    /// (RFC 6864 §4.2).
+    pub fn takes_train(&self, env: &Env<'_>, out: &IpOut) -> bool {
+        let whole = match out.discover {
+            MtuDiscover::Dont => false,
+            MtuDiscover::Want => !self.paths.is_locked(env.now, out.dst),
+            MtuDiscover::Do | MtuDiscover::Probe => true,
+        };
+        whole && self.kind(out.dst) == AddressKind::Remote
+    }
+
+    /// Octets that one datagram to this destination may carry in one packet, UDP header and all.
+    pub fn room_for_datagram(&self, env: &Env<'_>, out: &IpOut) -> usize {
+        let header = if out.dst.is_ipv4() { V4_HEADER_LEN } else { V6_HEADER_LEN };
+        let mtu = if self.kind(out.dst).is_local() { u32::MAX } else { self.mtu_for(env, out) };
+        (mtu as usize).saturating_sub(header)
     }
 
     /// Writes only the IP header of a packet that the caller sends whole, and counts it. Returns its length.

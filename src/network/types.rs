@@ -3,6 +3,7 @@
 use crate::base::Errno;
 use crate::base::io::MtuDiscover;
 use crate::trace::{Flow, Reason, Why};
+use crate::wire::packet::TxMeta;
 use core::net::IpAddr;
 use core::ops::Range;
 use std::borrow::Cow;
@@ -130,6 +131,8 @@ pub struct Outgoing {
     pub why: Why,
     /// The flow it belongs to.
     pub flow: Option<Flow>,
+    /// What the device has to know.
+    pub meta: TxMeta,
     /// It is for ourselves: give it back to [`receive`](super::Network::receive) with `from_wire` false.
     pub loopback: bool,
 }

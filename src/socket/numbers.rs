@@ -21,7 +21,7 @@ pub mod consts {
         SOCK_NONBLOCK, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET, SOL_TCP, TCP_CONGESTION, TCP_CORK,
         TCP_DEFER_ACCEPT, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_INFO, TCP_KEEPCNT, TCP_KEEPIDLE,
         TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_SYNCNT,
-        TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP,
+        TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP, UDP_SEGMENT,
     };
 }
 use consts::*;
@@ -37,6 +37,8 @@ enum Form {
     LowOctet(fn(u8) -> Opt),
     /// 0 or 1, and nothing else.
     Bit(fn(bool) -> Opt),
+    /// 0 to 65535.
+    Short(fn(u16) -> Opt),
     Secs(fn(Duration) -> Opt),
     DeferAccept,
     Linger2,
@@ -84,6 +86,7 @@ fn find(level: i32, name: i32) -> Option<(OptName, Form)> {
         (IPPROTO_TCP, TCP_USER_TIMEOUT) => (OptName::UserTimeout, Millis(Opt::UserTimeout)),
         (IPPROTO_TCP, TCP_CONGESTION) => (OptName::Congestion, Name),
         (IPPROTO_TCP, TCP_NOTSENT_LOWAT) => (OptName::NotSentLowat, Form::NotSentLowat),
+        (IPPROTO_UDP, UDP_SEGMENT) => (OptName::UdpSegment, Form::Short(Opt::UdpSegment)),
         (IPPROTO_IP, IP_TOS) => (OptName::Tos, Form::LowOctet(Opt::Tos)),
         (IPPROTO_IPV6, IPV6_TCLASS) => (OptName::Tos, Octet(Opt::Tos)),
         (IPPROTO_IP, IP_TTL) | (IPPROTO_IPV6, IPV6_UNICAST_HOPS) => (OptName::Ttl, Octet(Opt::Ttl)),
@@ -135,6 +138,7 @@ impl Of {
         match level {
             SOL_SOCKET | IPPROTO_IP => true,
             IPPROTO_TCP => self.kind == Type::Stream,
+            IPPROTO_UDP => self.kind == Type::Dgram,
             IPPROTO_IPV6 => self.domain == Domain::Inet6,
             _ => false,
         }
@@ -173,6 +177,7 @@ pub(crate) fn decode(of: Of, level: i32, name: i32, value: &[u8]) -> Result<Opt,
     Ok(match form {
         Form::Flag(make) => make(int_or_octet(level, value)? != 0),
         Form::Number(make) => make(u32::try_from(int(value)?).map_err(|_| Errno::EINVAL)?),
+        Form::Short(make) => make(u16::try_from(int(value)?).map_err(|_| Errno::EINVAL)?),
         Form::Octet(make) => match (int_or_octet(level, value)?, name) {
             (-1, IP_TTL | IPV6_UNICAST_HOPS) => make(of.default_ttl),
             (-1, IP_MULTICAST_TTL | IPV6_MULTICAST_HOPS) => make(1),
@@ -297,6 +302,7 @@ pub(crate) fn encode(option: Opt) -> Vec<u8> {
         | Opt::FastOpen(n)
         | Opt::Mtu(n) => u64::from(n),
         Opt::Tos(n) | Opt::Ttl(n) | Opt::MulticastTtl(n) => u64::from(n),
+        Opt::UdpSegment(n) => u64::from(n),
         Opt::NotSentLowat(u32::MAX) => 0,
         Opt::NotSentLowat(n) => u64::from(n),
         Opt::Linger2(Duration::ZERO) => u64::from(u32::MAX),

@@ -218,6 +218,16 @@ impl UdpSocket {
         Ok(on?)
     }
 
+    /// A write is a train of datagrams of so many octets, the last one perhaps shorter (`UDP_SEGMENT`); `None`: one datagram. With
+    /// segmentation offload the train crosses to the kernel at once. At most 128 of them, each no larger than the path takes
+    /// (`InvalidInput` of the write).
+    ///
+    /// # Errors
+    /// When the stack has ended.
+    pub fn set_segment_size(&self, octets: Option<u16>) -> io::Result<()> {
+        Ok(self.inner.set_option(Opt::UdpSegment(octets.unwrap_or(0)))?)
+    }
+
     /// TTL of multicasts.
     ///
     /// # Errors

@@ -28,12 +28,14 @@ pub struct Link {
     pub max_packet: u32,
     /// The device completes transport checksums.
     pub checksum_offload: bool,
+    /// The device cuts trains of datagrams as well as super-segments of TCP.
+    pub datagram_trains: bool,
 }
 
 impl Link {
     /// A link that takes packets of up to `mtu` octets as they are.
     pub fn plain(mtu: u32) -> Link {
-        Link { mtu, max_packet: mtu, checksum_offload: false }
+        Link { mtu, max_packet: mtu, checksum_offload: false, datagram_trains: false }
     }
 }
 

@@ -67,6 +67,12 @@ pub fn fill_checksum(header: &mut [u8; HEADER_LEN], src: IpAddr, dst: IpAddr, pa
     header[6..8].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// Puts the sum of the pseudo header where the checksum is to stand: whoever completes it adds the rest.
+pub fn fill_pseudo_checksum(header: &mut [u8; HEADER_LEN], src: IpAddr, dst: IpAddr, payload_len: usize) {
+    let sum = Sum::pseudo(src, dst, PROTOCOL, HEADER_LEN + payload_len).folded();
+    header[6..8].copy_from_slice(&sum.to_be_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -120,11 +120,15 @@ pub fn emit(packet: &TxPacket<'_>) -> [u8; LEN] {
     header[6..8].copy_from_slice(&start.to_le_bytes());
     header[8..10].copy_from_slice(&offset.to_le_bytes());
     if packet.meta.segment_size > 0 {
+        header[4..6].copy_from_slice(&packet.meta.segment_size.to_le_bytes());
+        if usize::from(offset) == UDP_CHECKSUM {
+            header[1] = GSO_UDP;
+            return header;
+        }
         let v4 = head.first().is_some_and(|first| first >> 4 == 4);
         let flags = head.get(usize::from(start) + TCP_FLAGS).copied().unwrap_or(0);
         let ecn = if flags & tcp::Flags::CWR.bits() != 0 { GSO_ECN } else { 0 };
         header[1] = ecn | if v4 { GSO_TCP_V4 } else { GSO_TCP_V6 };
-        header[4..6].copy_from_slice(&packet.meta.segment_size.to_le_bytes());
     }
     header
 }

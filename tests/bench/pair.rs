@@ -34,7 +34,7 @@ impl Pair {
         let mut hosts = [1, 2].map(|number| {
             let mut host = Host::new(Config::default(), [number; 16]);
             let max_packet = if offload { 65535 } else { 1500 };
-            host.set_link(now, Link { mtu: 1500, max_packet, checksum_offload: offload });
+            host.set_link(now, Link { max_packet, checksum_offload: offload, ..Link::plain(1500) });
             host
         });
         hosts[1].add_address("10.0.0.1/8".parse().expect("valid")).expect("legal");

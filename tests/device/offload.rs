@@ -25,8 +25,8 @@ pub const TESTS: &[Test] = &[
     test("offload::impaired_is_of_wire_size", impaired_is_of_wire_size),
 ];
 
-const OFF: Link = Link { mtu: 1500, max_packet: 1500, checksum_offload: false };
-const ON: Link = Link { mtu: 1500, max_packet: 65_535, checksum_offload: true };
+const OFF: Link = Link { mtu: 1500, max_packet: 1500, checksum_offload: false, datagram_trains: false };
+const ON: Link = Link { mtu: 1500, max_packet: 65_535, checksum_offload: true, datagram_trains: true };
 
 fn setup(offload: Offload) -> Setup {
     let addresses = ["10.9.0.2/24", "fd09::2/64"].map(|text| text.parse().expect("valid"));
@@ -263,6 +263,21 @@ fn trains_of_datagrams() {
         }
         kernel.send_to(b"", ours).expect("a route");
         assert_eq!(mine.recv_from(&mut buffer).expect("it came").0, 0);
+        // The other way: one packet for the device, five datagrams for the kernel.
+        mine.set_segment_size(Some(1000)).expect("an option");
+        let sent = || {
+            let counters = stack.counters();
+            (counters.ip_out_requests + counters.ip6_out_requests, counters.udp_out_datagrams)
+        };
+        let before = sent();
+        mine.send_to(&text, kernel.local_addr().expect("bound")).expect("a route");
+        assert_eq!(sent(), (before.0 + 1, before.1 + 5));
+        kernel.set_read_timeout(Some(Duration::from_secs(5))).expect("valid");
+        for part in text.chunks(1000) {
+            let (len, from) = kernel.recv_from(&mut buffer).expect("it came");
+            assert_eq!(from, mine.local_addr().expect("bound"));
+            assert!(buffer[..len] == *part, "{len} octets");
+        }
     }
     let refused = TcpStream::connect(&stack, "10.9.0.1:1").expect_err("nobody is there");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);

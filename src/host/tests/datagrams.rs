@@ -214,6 +214,35 @@ fn an_ipv6_socket_talks_ipv4_through_mapped_addresses_unless_v6_only() {
 }
 
 /// conformance: 791-3.1-df-mf, 1122-3.3.3-local-frag
+/// `UDP_SEGMENT` on a link that cuts nothing, with Linux's limits.
+#[test]
+fn a_train_of_datagrams_goes_one_by_one_where_the_device_cuts_nothing() {
+    for (ours, theirs) in [("10.0.0.1:7", "10.0.0.2:7"), ("[fd00::1]:7", "[fd00::2]:7")] {
+        let mut duo = Duo::new();
+        let now = duo.now;
+        let (a, b) = (udp(&mut duo.a, ours), udp(&mut duo.b, theirs));
+        duo.a.set_option(now, a, Opt::UdpSegment(1000)).expect("an option");
+        assert_eq!(duo.a.option(a, OptName::UdpSegment), Ok(Opt::UdpSegment(1000)));
+        let text: Vec<u8> = (0..2500).map(|n| n as u8).collect();
+        assert_eq!(send_to(&mut duo, a, &text, theirs), Ok(2500));
+        for part in text.chunks(1000) {
+            assert_eq!(take(&mut duo.b, now, b).expect("came").0, part);
+        }
+        assert_eq!(duo.a.counters().udp_out_datagrams, 3);
+        assert_eq!(send_to(&mut duo, a, &[0; 1000], theirs), Ok(1000), "a single one");
+        duo.a.set_option(now, a, Opt::UdpSegment(10)).expect("an option");
+        assert_eq!(send_to(&mut duo, a, &[0; 1281], theirs), Err(Errno::EINVAL), "129 of them");
+        duo.a.set_option(now, a, Opt::UdpSegment(1480)).expect("an option");
+        assert_eq!(
+            send_to(&mut duo, a, &[0; 3000], theirs),
+            Err(Errno::EINVAL),
+            "each too large for a packet"
+        );
+        let stream = duo.a.socket(Domain::Inet, Type::Stream).expect("a socket");
+        assert_eq!(duo.a.set_option(now, stream, Opt::UdpSegment(1)), Err(Errno::ENOPROTOOPT));
+    }
+}
+
 #[test]
 fn a_large_datagram_is_cut_or_refused_as_the_socket_wants() {
     let mut duo = Duo::new();

@@ -41,7 +41,12 @@ impl Pair {
         let hosts = [0, 1].map(|end| {
             let mut host = Host::new(scenario.configs[end].clone(), [scenario.seed as u8 ^ end as u8; 16]);
             let link = match scenario.offload[end] {
-                true => Link { mtu: scenario.mtu, max_packet: 65_535, checksum_offload: true },
+                true => Link {
+                    max_packet: 65_535,
+                    checksum_offload: true,
+                    datagram_trains: true,
+                    ..Link::plain(scenario.mtu)
+                },
                 false => Link::plain(scenario.mtu),
             };
             host.set_link(Instant::ZERO, link);
