@@ -219,8 +219,8 @@ impl UdpSocket {
     }
 
     /// A write is a train of datagrams of so many octets, the last one perhaps shorter (`UDP_SEGMENT`); `None`: one datagram. With
-    /// segmentation offload the train crosses to the kernel at once. At most 128 of them, each no larger than the path takes
-    /// (`InvalidInput` of the write).
+    /// segmentation offload the train crosses to the kernel at once. The write fails with `EINVAL` for more than 128 of them, with
+    /// `EMSGSIZE` when one does not fit in a packet.
     ///
     /// # Errors
     /// When the stack has ended.

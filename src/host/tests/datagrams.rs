@@ -235,7 +235,7 @@ fn a_train_of_datagrams_goes_one_by_one_where_the_device_cuts_nothing() {
         duo.a.set_option(now, a, Opt::UdpSegment(1480)).expect("an option");
         assert_eq!(
             send_to(&mut duo, a, &[0; 3000], theirs),
-            Err(Errno::EINVAL),
+            Err(Errno::EMSGSIZE),
             "each too large for a packet"
         );
         let stream = duo.a.socket(Domain::Inet, Type::Stream).expect("a socket");
