@@ -153,7 +153,7 @@ pub struct Serve {
     #[arg(short, long)]
     pub verbose: bool,
     /// So many stacks with the same addresses, each with a queue of the interface and a thread of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards)]
     pub shards: u16,
     #[command(flatten)]
     pub device: Device,
@@ -559,6 +559,11 @@ fn setting(text: &str) -> Result<(String, String), String> {
 fn is_near(known: &str, asked: &str) -> bool {
     let words: Vec<&str> = asked.split(['_', '.']).filter(|word| word.len() > 2).collect();
     !words.is_empty() && words.iter().all(|word| known.contains(word))
+}
+
+/// As many queues as the kernel gives a TUN.
+fn shards(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|count| (1..=256).contains(count)).ok_or_else(|| "expected 1 to 256".to_owned())
 }
 
 fn service_port(text: &str) -> Result<(Service, u16), String> {

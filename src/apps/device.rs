@@ -2,7 +2,7 @@
 
 use super::cli;
 use super::failure::{Doing as _, Failure, Outcome, plain};
-use crate::base::Cidr;
+use crate::base::{Cidr, Errno};
 use crate::link::netns::{Privilege, enter_private};
 use crate::link::{Device, Offload, Setup, exists};
 use crate::observe::{Capture, Ladder, Shared, Style, Tee};
@@ -225,7 +225,12 @@ pub fn start_shards(options: &cli::Device, count: u16) -> Outcome<(Vec<Stack>, S
     let queues = Device::tun_queues(&setup, count.into())?;
     let interface = settle_interface(options, &mut setup, &queues[0])?;
     let stacks =
-        builder(options, &setup).start_shards(queues).map_err(|error| Failure::input(plain(&error)))?;
+        builder(options, &setup).start_shards(queues).map_err(|error| match error.raw_os_error() {
+            Some(code) if code == Errno::EMFILE.code() => {
+                Failure::input("too many open files: `ulimit -n 8192`, or fewer --shards")
+            }
+            _ => Failure::input(plain(&error)),
+        })?;
     Ok((stacks, interface, setup))
 }
 

@@ -263,15 +263,19 @@ fn send_datagrams(
     data: &[u8],
 ) -> Result<(), Errno> {
     let size = usize::from(plan.options.udp_segment);
-    if size == 0 || data.len() <= size {
+    if size == 0 {
         return send_udp(net, env, plan, data);
     }
     let out = plan.ip_out(net, udp::PROTOCOL, Why::Datagram)?;
-    if size + udp::HEADER_LEN > net.room_for_datagram(env, &out) {
+    let fits = size.min(data.len()) + udp::HEADER_LEN <= net.room_for_datagram(env, &out);
+    if !fits || data.len() > largest(plan) {
         return Err(Errno::EMSGSIZE);
     }
     if data.len() > size * MAX_TRAIN {
         return Err(Errno::EINVAL);
+    }
+    if data.len() <= size {
+        return send_udp(net, env, plan, data);
     }
     let mut header = udp::header(plan.local.port(), plan.remote.port(), data.len()).ok_or(Errno::EMSGSIZE)?;
     if !link.datagram_trains || !net.takes_train(env, &out) {
@@ -283,9 +287,13 @@ fn send_datagrams(
     Ok(())
 }
 
+/// Octets of the largest datagram.
+fn largest(plan: &Plan<'_>) -> usize {
+    if plan.remote.is_ipv4() { MAX_UDP_V4 } else { MAX_UDP_V6 }
+}
+
 fn send_udp(net: &mut Network, env: &mut Env<'_>, plan: &Plan<'_>, data: &[u8]) -> Result<(), Errno> {
-    let largest = if plan.remote.is_ipv4() { MAX_UDP_V4 } else { MAX_UDP_V6 };
-    if data.len() > largest {
+    if data.len() > largest(plan) {
         return Err(Errno::EMSGSIZE);
     }
     let out = plan.ip_out(net, udp::PROTOCOL, Why::Datagram)?;

@@ -70,6 +70,13 @@ impl Host {
                 _ => self.deliver_echo_reply(delivery, meta),
             },
             Verdict::IcmpError(quoted) => self.deliver_error(now, quoted, packet, meta),
+            // Another host may be a member of the group.
+            Verdict::Done(Reason::Dropped(Drop::NotOurs))
+                if self.strays.may_go_on() && is_multicast(packet) =>
+            {
+                self.strays.hand_over(&mut self.common.counters, packet, meta);
+                Reason::HandedOver.into()
+            }
             Verdict::Done(reason) => (*reason).into(),
         };
         if self.common.trace.is_on() {
@@ -252,6 +259,14 @@ impl Host {
             self.net.learn_path_mtu(&mut self.common.env(now), quoted.dst, mtu);
         }
         Outcome { reason: Reason::Taken, flow: Some(flow), before }
+    }
+}
+
+fn is_multicast(packet: &[u8]) -> bool {
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => packet.get(16).is_some_and(|octet| octet >> 4 == 0xe),
+        Some(6) => packet.get(24) == Some(&0xff),
+        _ => false,
     }
 }
 

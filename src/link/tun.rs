@@ -69,11 +69,17 @@ impl Tun {
         refuse_clashes(&mut kernel, setup)?;
         check_node()?;
         let wish = setup.name.as_deref().unwrap_or("tun%d");
+        // Of several queues one more can always be had, also of an interface that another program made and uses.
+        let was_there = setup.several_queues
+            && kernel.by_name(wish).map_err(LinkError::system("looking for the interface"))?.is_some();
         let (end, refused) = open_end(wish, setup, &mut kernel)?;
         let (name, flags) =
             identity_of(&end).map_err(LinkError::system("asking the device for its flags"))?;
         // An interface that we made just now is not persistent; one that waited for us is.
         let made = flags & libc::IFF_PERSIST == 0;
+        if made && was_there {
+            return Err(LinkError::Busy { name });
+        }
         let mut ours = Vec::new();
         if made {
             let plan = Plan { name: name.clone(), ..setup.plan() };

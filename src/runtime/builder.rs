@@ -171,6 +171,10 @@ impl Builder {
             seed[15] ^= index as u8;
             seed[14] ^= (index >> 8) as u8;
             let mut host = self.host(device.link(), seed)?;
+            let [low, high] = host.config().ip_local_port_range;
+            if high - low + 1 < u32::from(count) {
+                return Err(invalid(format!("{count} shards need as many ports: widen ip_local_port_range")));
+            }
             host.set_shard(index, count);
             shards.push((host, device));
         }

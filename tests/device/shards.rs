@@ -14,6 +14,8 @@ pub const TESTS: &[Test] = &[
     test("shards::one_two_and_four_serve_the_kernel", one_two_and_four_serve_the_kernel),
     test("shards::any_of_them_connects", any_of_them_connects),
     test("shards::packets_may_come_to_any_of_them", packets_may_come_to_any_of_them),
+    test("shards::too_few_ports_are_told", too_few_ports_are_told),
+    test("shards::an_interface_in_use_is_told", an_interface_in_use_is_told),
     test("shards::an_interface_for_one_queue_is_told", an_interface_for_one_queue_is_told),
 ];
 
@@ -171,6 +173,25 @@ fn packets_may_come_to_any_of_them() {
         |name: &str| -> u64 { stacks.iter().map(|stack| stack.counters().get(name).expect("known")).sum() };
     assert!(count("TunstackStraysIn") > 100, "{}", count("TunstackStraysIn"));
     assert_eq!((count("TcpOutRsts"), count("TunstackStrayDrops")), (0, 0));
+}
+
+fn too_few_ports_are_told() {
+    let queues = (0..3).map(|_| routed(|_| ()).0).collect();
+    let builder = Stack::builder().address("10.9.0.2/24".parse().expect("valid"));
+    let why =
+        builder.setting("ip_local_port_range", "50000 50001").start_shards(queues).expect_err("three of two");
+    assert_eq!(why.to_string(), "3 shards need as many ports: widen ip_local_port_range");
+}
+
+fn an_interface_in_use_is_told() {
+    private();
+    let _first = open(2, Offload::Off);
+    let mtu = || ip("-o link show t0");
+    let before = mtu();
+    let again = Setup { mtu: 1300, ..setup(Offload::Off) };
+    let why = Device::tun_queues(&again, 2).map(|_| ()).expect_err("in use").to_string();
+    assert!(why.starts_with("t0 is in use by another program"), "{why}");
+    assert_eq!(mtu(), before, "and left alone");
 }
 
 fn an_interface_for_one_queue_is_told() {

@@ -172,9 +172,57 @@ fn duplicates_that_the_network_made_take_nothing_back() {
 fn a_time_without_any_acknowledgment_is_no_round_trip() {
     let (mut x, sent) = twenty_with_timestamps(200_000);
     let rto = x.rto();
+    // However many the network made before.
+    for _ in 0..12 {
+        x.peer(&format!(". 1:1(0) ack 1 <nop,nop,TS val * ecr {sent},nop,nop,sack 0:1>")).ignore();
+    }
     x.ignore().skip(ms(20_000));
     x.ignore_but_learn();
     assert!(x.rto() > ms(10_000), "{:?}", x.rto());
     x.peer(&format!(". 1:1(0) ack 20001 <nop,nop,TS val * ecr {sent},nop,nop,sack 1:1001>")).ignore();
     assert!(x.rto() <= rto, "{:?} of {rto:?}", x.rto());
+}
+
+/// A probe for the tail was answered by a SACK of all but the head: which copy arrived cannot be told, but the others say enough.
+///
+/// conformance: 8985-6.2-2-spurious
+#[test]
+fn an_ambiguous_retransmission_does_not_hide_what_arrived_beside_it() {
+    let (mut x, sent) = twenty_with_timestamps(20_000);
+    assert_eq!(x.skip_taking(ms(150)).len(), 1, "a tail loss probe");
+    x.after(ms(10)).peer(&format!(". 1:1(0) ack 1 <nop,nop,TS val * ecr {sent},nop,nop,sack 1001:20001>"));
+    x.sends(1, 1, 1000);
+    assert_eq!(x.info().ca_state, 3);
+}
+
+/// The copy that a probe made is on its way when a loss is found; its D-SACK is not about what was sent again for that.
+#[test]
+fn the_d_sack_of_a_probe_takes_no_real_loss_back() {
+    let (mut x, sent) = twenty_with_timestamps(20_000);
+    assert_eq!(x.skip_taking(ms(150)).len(), 1, "a tail loss probe");
+    let ack = |x: &mut Exchange, sack: &str| {
+        x.after(ms(1)).peer(&format!(". 1:1(0) ack 1 <nop,nop,TS val * ecr {sent},nop,nop,sack {sack}>"));
+        x.ignore_but_learn();
+    };
+    ack(&mut x, "18001:20001");
+    ack(&mut x, "1001:20001");
+    x.skip_taking(ms(40));
+    assert_eq!((x.info().ca_state, x.ssthresh()), (3, 10), "half of what is out, whatever is SACKed");
+    ack(&mut x, "19001:20001 1001:20001");
+    assert_eq!((x.info().ca_state, x.ssthresh(), x.counter("TcpExtTCPDSACKUndo")), (3, 10, 0));
+}
+
+/// conformance: 8985-6.2-4-dsack-mult
+#[test]
+fn the_d_sack_that_takes_back_widens_the_window_for_reordering_too() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>").ignore();
+    x.after(ms(1)).peer(". 1:1(0) ack 4001 <nop,nop,sack 1:1001>").ignore();
+    assert_eq!((x.counter("TcpExtTCPDSACKUndo"), x.info().ca_state), (1, 0));
+    x.after(ms(1)).peer(". 1:1(0) ack 4001 <nop,nop,sack 5001:6001>").ignore();
+    // A quarter of the least round trip of 100 ms, twice.
+    x.skip(ms(40));
+    assert_eq!(x.counter("TcpRetransSegs"), 1);
+    x.skip(ms(20));
+    assert_eq!(x.counter("TcpRetransSegs"), 2);
 }

@@ -40,7 +40,16 @@ fn it_tells_how_far_things_are_reordered() {
     assert_eq!((x.info().reordering, x.info().reord_seen), (3, 1));
     x.peer(". 1:1(0) ack 3001 <nop,nop,sack 9001:10001>").ignore();
     x.peer(". 1:1(0) ack 4001 <nop,nop,sack 9001:10001>").ignore();
-    assert_eq!(x.info().reordering, 7);
+    assert_eq!((x.info().reordering, x.info().reord_seen), (7, 2));
+}
+
+/// tcpi_dsack_dups counts segments.
+#[test]
+fn it_tells_how_many_segments_came_twice() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 5001").ignore();
+    x.peer(". 1:1(0) ack 5001 <nop,nop,sack 1:5001>").ignore();
+    assert_eq!((x.info().dsack_dups, x.counter("TcpExtTCPDSACKRecv")), (5, 1));
 }
 
 /// tcpi_busy_time and tcpi_rwnd_limited.

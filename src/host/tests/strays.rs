@@ -154,6 +154,20 @@ fn groups_are_of_all_shards() {
 }
 
 #[test]
+fn a_member_in_any_shard_gets_what_is_for_its_group() {
+    let mut ring = Ring::new(3);
+    let now = ring.now;
+    let member = udp(&mut ring.shards[2], "0.0.0.0:7");
+    ring.shards[2]
+        .set_option(now, member, Opt::AddMembership("239.1.2.3".parse().expect("valid")))
+        .expect("joins");
+    let theirs = udp(&mut ring.peer, "10.0.0.2:7");
+    ring.peer.send_to(now, theirs, b"all", Some(addr("239.1.2.3:7")), PacketInfo::default()).expect("sent");
+    ring.settle();
+    assert_eq!(take(&mut ring.shards[2], now, member).expect("came").0, b"all");
+}
+
+#[test]
 fn each_shard_has_ports_of_its_own() {
     for count in [1, 2, 3, 7] {
         let ring = Ring::new(count);

@@ -21,8 +21,10 @@ pub(super) struct AckContext {
     pub acked: u32,
     /// What it delivered, cumulatively and selectively.
     pub delivery: Delivery,
-    /// Octets received twice that it reports (RFC 2883).
+    /// Octets received twice that it reports (RFC 2883), if the copy may be ours.
     pub dsack: Option<SackBlock>,
+    /// It answers something that the peer had already, whoever sent that twice.
+    answers_duplicate: bool,
     /// Our timestamp that it echoes.
     pub echo: Option<u32>,
     /// It repeats an acknowledgment (RFC 5681 §2); with SACK: it reports something new.
@@ -87,9 +89,11 @@ impl Synchronized {
         let window = u32::from(seg.window) << snd.scale;
         let mut delivery = Delivery::default();
         let mut dsack = if by_sack { snd.take_sack(seg, &mut delivery) } else { None };
-        if dsack.is_some() {
+        let answers_duplicate = dsack.is_some();
+        if let Some(block) = dsack {
             env.counters.tcp_ext_dsack_recv += 1;
-            self.stats.dsack_dups = self.stats.dsack_dups.wrapping_add(1);
+            let segments = block.right.distance_from(block.left).div_ceil(snd.mss.max(1));
+            self.stats.dsack_dups = self.stats.dsack_dups.saturating_add(segments);
             // As Linux: more of them than retransmissions, so it is the network that duplicates.
             if self.stats.dsack_dups > self.stats.retrans {
                 env.counters.tcp_ext_dsack_ignored_dubious += 1;
@@ -117,7 +121,19 @@ impl Synchronized {
         self.stats.delivered_ce = self.stats.delivered_ce.wrapping_add(if ece { segments } else { 0 });
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
-        AckContext { ack: seg.ack, acked, delivery, dsack, echo, duplicate, rate, rtt, ece, window }
+        AckContext {
+            ack: seg.ack,
+            acked,
+            delivery,
+            dsack,
+            answers_duplicate,
+            echo,
+            duplicate,
+            rate,
+            rtt,
+            ece,
+            window,
+        }
     }
 
     /// SND.UNA moves.
@@ -156,7 +172,7 @@ impl Synchronized {
         }
         let retransmitting = self.snd.rto.backoff > 0 || self.snd.out.recovery.mode != Mode::Open;
         // A duplicate changes no echo: beside a D-SACK it may be from before a time in which nothing got through.
-        let echo = context.echo.filter(|_| retransmitting && context.dsack.is_none());
+        let echo = context.echo.filter(|_| retransmitting && !context.answers_duplicate);
         let sample = echo.and_then(|echo| timestamps::round_trip(env.now, &common.isn, echo));
         if let Some(sample) = sample {
             self.snd.rtt.sample(sample, env.now);
@@ -166,11 +182,12 @@ impl Synchronized {
 
     /// Finds and repairs losses, takes back what was for nothing. Octets newly found lost.
     fn repair(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) -> u32 {
-        if self.undo_if_needless(common, env, context) || self.judge_timeout(common, env, context) {
-            return 0;
-        }
+        let undone = self.undo_if_needless(common, env, context) || self.judge_timeout(common, env, context);
         if self.snd.by_sack {
             return self.repair_by_sack(common, env, context);
+        }
+        if undone {
+            return 0;
         }
         if context.acked > 0 {
             self.on_new_ack(common, env, context);

@@ -38,8 +38,10 @@ static IDLE: InFlight = InFlight {
 
 impl InFlight {
     /// A reduction is about to be made, with everything up to `una` acknowledged.
-    pub fn begin_undo(&mut self, una: SeqNumber) {
-        let octets = self.board.again();
+    pub fn begin_undo(&mut self, una: SeqNumber, mss: u32) {
+        // A probe whose original was delivered is on its way, too, and its D-SACK says nothing of what is lost now.
+        let probe = if self.recovery.tail_loss.resent() { mss } else { 0 };
+        let octets = self.board.again().max(probe);
         let outstanding = (octets > 0).then_some((octets, self.recovery.resent_at));
         self.recovery.undo = Some(Undo::new(una, outstanding));
     }

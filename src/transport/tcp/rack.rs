@@ -66,19 +66,25 @@ impl Rack {
         mss: u32,
         (now, min_rtt): (Instant, Option<Duration>),
         echo_is_older: impl Fn(Instant) -> bool,
-    ) {
-        if let Some(lowest) = delivery.lowest_original.filter(|lowest| *lowest < self.fack) {
+    ) -> bool {
+        let late = delivery.lowest_original.filter(|lowest| *lowest < self.fack);
+        if let Some(lowest) = late {
             reordering.on_late(self.fack - lowest, mss);
         }
         self.fack = self.fack.max(delivery.highest);
-        let Some(Delivered { stamp, end, again }) = delivery.newest else { return };
-        let rtt = now.since(stamp.at);
-        // §6.2 step 2: which copy was it?
-        let ambiguous = again && (echo_is_older(stamp.at) || min_rtt.is_some_and(|min| rtt < min));
-        if !ambiguous && self.newest.is_none_or(|newest| newest < (stamp.at, end)) {
+        // §6.2 step 2: which copy was it? Where that cannot be told, what was sent once beside it counts.
+        let is_ambiguous = |delivered: &Delivered| {
+            let at = delivered.stamp.at;
+            delivered.again && (echo_is_older(at) || min_rtt.is_some_and(|min| now.since(at) < min))
+        };
+        let newest = delivery.newest.filter(|newest| !is_ambiguous(newest)).or(delivery.newest_original);
+        if let Some(Delivered { stamp, end, .. }) = newest
+            && self.newest.is_none_or(|known| known < (stamp.at, end))
+        {
             self.newest = Some((stamp.at, end));
-            self.rtt = rtt;
+            self.rtt = now.since(stamp.at);
         }
+        late.is_some()
     }
 
     /// A D-SACK came: what was sent again had only been reordered (step 4). Once a round trip.

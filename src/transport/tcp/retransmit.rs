@@ -38,7 +38,7 @@ impl Synchronized {
         let flight = snd.flight();
         snd.congestion.on_timeout(env.now, flight, first);
         if snd.out.recovery.mode != Mode::Loss || snd.out.recovery.undo.is_none() {
-            snd.out.begin_undo(snd.una);
+            snd.out.begin_undo(snd.una, snd.mss);
         }
         snd.out.recovery.on_timeout(snd.nxt);
         self.ecn.on_window_reduced(snd.nxt);

@@ -31,12 +31,10 @@ impl Synchronized {
         let isn = common.isn;
         let sent_after =
             |sent| echo.is_some_and(|echo| timestamps::before(echo, timestamps::clock(sent, &isn)));
-        let seen = snd.reordering.seen;
         let times = (env.now, snd.rtt.min());
-        out.rack.on_delivery(&mut snd.reordering, &context.delivery, snd.mss, times, sent_after);
-        let news = snd.reordering.seen && !seen;
-        env.counters.tcp_ext_sack_reorder += u64::from(news);
-        self.stats.reord_seen += u32::from(news);
+        let late = out.rack.on_delivery(&mut snd.reordering, &context.delivery, snd.mss, times, sent_after);
+        env.counters.tcp_ext_sack_reorder += u64::from(late);
+        self.stats.reord_seen += u32::from(late);
         self.judge_probe(common, env, context);
         self.end_if_recovered(common, env);
         let found = self.find_losses(env.now);
@@ -69,7 +67,7 @@ impl Synchronized {
             Mode::Open => {
                 env.counters.tcp_ext_sack_recovery += 1;
                 self.snd.note_loss();
-                self.snd.out.begin_undo(self.snd.una);
+                self.snd.out.begin_undo(self.snd.una, self.snd.mss);
                 self.begin_reduction(env, Mode::Fast, Signal::Loss, delivered);
                 tell_congestion(common, env, &self.snd, "loss found");
             }
@@ -97,7 +95,9 @@ impl Synchronized {
         let snd = &mut self.snd;
         // RFC 9937 §6.1: SND.NXT − SND.UNA without what was SACKed before this acknowledgment, and with all that it delivers.
         let recover_fs = snd.flight().saturating_sub(snd.out.board.sacked()) + delivered;
-        snd.congestion.on_congestion(env.now, signal, recover_fs);
+        // FlightSize (RFC 5681 §3.1) counts what is SACKed, and what limited transmit sent beyond the window does not.
+        let flight = recover_fs.max(snd.flight().min(snd.congestion.cwnd()));
+        snd.congestion.on_congestion(env.now, signal, flight);
         let recovery = &mut snd.out.recovery;
         recovery.mode = mode;
         recovery.recover = snd.nxt;

@@ -72,6 +72,8 @@ pub(super) struct Delivery {
     pub sacked: u32,
     /// Sent last of them, by time and then by position.
     pub newest: Option<Delivered>,
+    /// The same of those that were sent only once.
+    pub newest_original: Option<Delivered>,
     /// The lowest octet that was sent only once.
     pub lowest_original: Option<u64>,
     /// Where the highest of them ends.
@@ -497,10 +499,15 @@ impl Delivery {
         if !run.again && self.lowest_original.is_none_or(|lowest| range.start < lowest) {
             self.lowest_original = Some(range.start);
         }
-        let newer =
-            self.newest.is_none_or(|newest| (newest.stamp.at, newest.end) < (run.stamp.at, range.end));
-        if newer {
-            self.newest = Some(Delivered { stamp: run.stamp, end: range.end, again: run.again });
+        let newer = |than: &Option<Delivered>| {
+            than.is_none_or(|newest| (newest.stamp.at, newest.end) < (run.stamp.at, range.end))
+        };
+        let delivered = Some(Delivered { stamp: run.stamp, end: range.end, again: run.again });
+        if newer(&self.newest) {
+            self.newest = delivered;
+        }
+        if !run.again && newer(&self.newest_original) {
+            self.newest_original = delivered;
         }
     }
 }

@@ -41,6 +41,11 @@ impl TailLoss {
         self.outstanding.is_some()
     }
 
+    /// Is old data out as a probe?
+    pub fn resent(&self) -> bool {
+        self.outstanding.is_some_and(|(_, again)| again)
+    }
+
     /// The probe was sent.
     pub fn on_sent(&mut self, nxt: SeqNumber, again: bool) {
         *self = TailLoss { outstanding: Some((nxt, again)), unmeasured: true, due: false };
