@@ -2,14 +2,17 @@
 //!
 //! As on Linux: the multiplicative decrease applies to cwnd, which does not grow while it is not in use (RFC 9438 §4.6 allows either);
 //! before any loss was seen the window grows by at least a twentieth per round trip; slow start counts all that an acknowledgment covers;
-//! the round-trip time that the target looks ahead is the least one. Unlike Linux, time in which the application limits sending counts
-//! nowhere, and a reduction that was for nothing gives the whole curve back. Left out: an ECN factor of its own (RFC 8511).
+//! the round-trip time that the target looks ahead is the least one. While a queue stands, which others may share, the window catches up
+//! with Reno's when Linux's does, after 1/32 s and by whole segments: beside flows that do so, one that grows steadily takes most of a
+//! short path. Unlike Linux, it grows steadily where no queue stands, as losses there are the path's own; time in which the application
+//! limits sending counts nowhere; and a reduction that was for nothing gives the whole curve back. Left out: an ECN factor of its own
+//! (RFC 8511).
 //!
 //! Invariants: cwnd is at least one segment; a reduction ends the curve.
 
 use super::hystart::{Growth, Hystart, Window, micros};
 use super::{AckSample, Controller, Signal, Start, rescaled};
-use crate::base::Instant;
+use crate::base::{Duration, Instant};
 
 /// beta_cubic = 0.7 (RFC 9438 §4.6), in tenths.
 const BETA: (u32, u32) = (7, 10);
@@ -24,6 +27,10 @@ const C_UNIT: u128 = 10_000_000_000_000_000_000;
 const FAR: u64 = 1 << 30;
 /// Least growth per round trip while no loss has told where the plateau is: a twentieth of the window (Linux).
 const SEARCH: u32 = 20;
+/// How long the window may stay behind Reno's before it is compared again while a queue stands (Linux: HZ / 32).
+const PATIENCE: Duration = Duration::from_micros(31_250);
+/// A queue stands when a round trip takes this many quarters of the least one.
+const QUEUED: u32 = 5;
 
 /// RFC 9438's variables.
 #[derive(Clone, Debug)]
@@ -37,6 +44,8 @@ pub(in super::super) struct Cubic {
     cwnd_prior: u32,
     /// Least round-trip time in microseconds; 0: none yet.
     min_rtt: u32,
+    /// The last one.
+    rtt: u32,
     /// What was acknowledged and has not made an octet of growth yet.
     remainder: u32,
     /// Until when the sender is known to have been busy.
@@ -60,6 +69,10 @@ struct Curve {
     /// W_est, and what was acknowledged and has not made an octet of it yet.
     w_est: u32,
     remainder: u32,
+    /// By how many segments W_est was above a window of how many (0: not compared yet), and when.
+    behind: u32,
+    segments: u32,
+    compared: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +93,7 @@ impl Cubic {
             w_max: 0,
             cwnd_prior: 0,
             min_rtt: start.rtt.map_or(0, micros),
+            rtt: 0,
             remainder: 0,
             busy: Instant::ZERO,
             curve: None,
@@ -124,8 +138,13 @@ impl Cubic {
         self.remainder = remainder as u32;
         curve.estimate_reno(acked, self.cwnd, self.cwnd_prior, self.mss);
         // §4.3: the Reno-friendly region; still at most an octet for two that are acknowledged.
-        let friendly = curve.w_est.saturating_sub(self.cwnd).min(acked / 2);
-        self.cwnd = self.cwnd.saturating_add((grown as u32).max(friendly));
+        let behind = if self.queue_stands() {
+            let octets = u64::from(curve.behind_reno(now, self.cwnd, self.mss));
+            (u64::from(acked) * octets / u64::from(self.cwnd)) as u32
+        } else {
+            curve.w_est.saturating_sub(self.cwnd)
+        };
+        self.cwnd = self.cwnd.saturating_add((grown as u32).max(behind.min(acked / 2)));
         self.curve = Some(curve);
     }
 
@@ -133,7 +152,8 @@ impl Cubic {
         let missing = u128::from(self.w_max.saturating_sub(self.cwnd));
         let k = cube_root(missing * C_UNIT / (C * u128::from(self.mss.max(1))));
         let origin = self.w_max.max(self.cwnd);
-        Curve { start: now, k: k.min(FAR) as u32, origin, w_est: self.cwnd, remainder: 0 }
+        let k = k.min(FAR) as u32;
+        Curve { start: now, k, origin, w_est: self.cwnd, remainder: 0, behind: 0, segments: 0, compared: now }
     }
 
     fn save(&mut self) {
@@ -144,6 +164,10 @@ impl Cubic {
 
     fn reduced(&self, floor: u32) -> u32 {
         share(self.cwnd, BETA).max(floor * self.mss)
+    }
+
+    fn queue_stands(&self) -> bool {
+        self.rtt / QUEUED > self.min_rtt / 4
     }
 }
 
@@ -156,6 +180,16 @@ impl Curve {
         let octets = distance.pow(3) * C * u128::from(mss) / C_UNIT;
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
         if t < k { self.origin.saturating_sub(octets) } else { self.origin.saturating_add(octets) }
+    }
+
+    /// By how many octets W_est was above the window when they were compared.
+    fn behind_reno(&mut self, now: Instant, cwnd: u32, mss: u32) -> u32 {
+        let segments = cwnd / mss.max(1);
+        if segments != self.segments || now.since(self.compared) > PATIENCE {
+            self.behind = (self.w_est / mss.max(1)).saturating_sub(segments);
+            (self.segments, self.compared) = (segments, now);
+        }
+        self.behind.saturating_mul(mss)
     }
 
     /// W_est grows by alpha segments per window, by a whole one once it has come to where Reno would have been reduced.
@@ -194,6 +228,7 @@ impl Controller for Cubic {
         if let Some(curve) = &mut self.curve {
             curve.origin = scale(curve.origin);
             curve.w_est = scale(curve.w_est);
+            curve.segments = 0;
         }
         // What was saved is in the old unit.
         self.saved = None;
@@ -209,6 +244,7 @@ impl Controller for Cubic {
     fn on_ack(&mut self, sample: &AckSample) {
         if let Some(rtt) = sample.rtt.map(micros) {
             self.min_rtt = if self.min_rtt == 0 { rtt } else { self.min_rtt.min(rtt) };
+            self.rtt = rtt;
         }
         if !sample.window_in_use {
             self.skip_idle(sample.now);

@@ -161,6 +161,28 @@ fn on_short_paths_it_grows_like_reno_with_the_same_average() {
     assert!((above / 30.0 - 1.0).abs() < 0.1, "{above} rounds for 30 segments: alpha is 1");
 }
 
+/// Beside Linux's flows in the queue of a short path, one that grew steadily took five times their share.
+#[test]
+fn where_a_queue_stands_it_catches_up_with_reno_when_linux_does() {
+    let windows = |min_rtt| {
+        let (mut cubic, mut clock) = (Cubic { min_rtt, ..avoiding(40) }, Clock::new(1));
+        clock.lose(&mut cubic);
+        let mut windows = Vec::new();
+        for _ in 0..80 {
+            clock.round(&mut cubic);
+            windows.push(cubic.cwnd / MSS);
+        }
+        windows
+    };
+    let steady = windows(1000);
+    assert!(steady.windows(2).all(|two| two[1] - two[0] <= 1), "no queue: {steady:?}");
+    let patient = windows(500);
+    let longest = patient.chunk_by(PartialEq::eq).map(<[u32]>::len).max();
+    assert!(longest.is_some_and(|rounds| (29..=32).contains(&rounds)), "stays for 1/32 s: {patient:?}");
+    assert!(patient.windows(2).any(|two| two[1] - two[0] >= 5), "then catches up: {patient:?}");
+    assert!(patient[79].abs_diff(steady[79]) <= 2, "as fast in the end: {patient:?} {steady:?}");
+}
+
 /// conformance: 9438-4.2-target
 #[test]
 fn the_window_grows_by_half_per_round_trip_at_most() {
