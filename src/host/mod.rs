@@ -7,6 +7,7 @@
 //! blocking call would wait, and the same error numbers as Linux otherwise. Waiting is the caller's business.
 
 mod calls;
+mod cut;
 mod data;
 mod input;
 mod options;
@@ -169,6 +170,7 @@ impl Host {
         self.link = link;
         self.net.set_link(link.mtu);
         if mtu_changed {
+            self.scratch.drop_run();
             let Host { common, net, tcp, .. } = self;
             tcp.path_mtu_changed(&mut common.env(now), |remote| net.path_mtu(now, remote));
         }

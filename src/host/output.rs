@@ -1,5 +1,6 @@
 //! Packets that leave: finished ones of the network layer, and TCP segments built at the moment they go.
 
+use super::cut::Cut;
 use super::{Host, RxMeta, TxMeta, TxPacket};
 use crate::base::Instant;
 use crate::base::io::MtuDiscover;
@@ -14,6 +15,9 @@ use std::collections::VecDeque;
 /// Room for an IPv6 and a TCP header of the largest size.
 const HEADERS: usize = 40 + tcp::MAX_HEADER_LEN;
 
+/// Largest packet that we cut ourselves.
+const MOST: u32 = 65_535;
+
 /// Segments to ourselves that may wait at once.
 const LOOPBACK_QUEUE: usize = 4096;
 
@@ -22,12 +26,21 @@ const LOOPBACK_QUEUE: usize = 4096;
 pub(super) struct Scratch {
     packet: Vec<u8>,
     headers: [u8; HEADERS],
+    /// What is left of a run whose headers these are.
+    cut: Option<Cut>,
     loopback: VecDeque<Vec<u8>>,
 }
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { packet: Vec::new(), headers: [0; HEADERS], loopback: VecDeque::new() }
+        Scratch { packet: Vec::new(), headers: [0; HEADERS], cut: None, loopback: VecDeque::new() }
+    }
+}
+
+impl Scratch {
+    /// What is left of a run would be too large now: it is lost, and sent again like all that is.
+    pub fn drop_run(&mut self) {
+        self.cut = None;
     }
 }
 
@@ -54,11 +67,17 @@ impl Host {
 
     /// Is there, as far as is known now, anything for [`Host::transmit`] to send? May be true once too often.
     pub fn has_output(&self) -> bool {
-        self.net.has_output() || self.tcp.has_dirty() || !self.scratch.loopback.is_empty()
+        self.net.has_output()
+            || self.tcp.has_dirty()
+            || self.scratch.cut.is_some()
+            || !self.scratch.loopback.is_empty()
     }
 
     fn choose(&mut self, now: Instant) -> Option<Chosen> {
         loop {
+            if let Some(chosen) = self.next_of_run() {
+                return Some(chosen);
+            }
             if let Some(packet) = self.scratch.loopback.pop_front() {
                 self.process(now, &packet, TRUSTED, false);
                 self.net.recycle(packet);
@@ -137,6 +156,21 @@ impl Host {
         let _ = self.net.send(&mut self.common.env(now), &out, &[&header[..len]]);
     }
 
+    /// The next segment of a run that is being cut.
+    fn next_of_run(&mut self) -> Option<Chosen> {
+        let mut cut = self.scratch.cut.take()?;
+        let Cut { id, seq, headers, .. } = cut;
+        let len = cut.len();
+        let text = self.tcp.get(id)?.payload(seq, len);
+        // What was given up meanwhile need not go.
+        if text.iter().map(|part| part.len()).sum::<usize>() != len {
+            return None;
+        }
+        cut.advance(&mut self.scratch.headers, &text);
+        self.scratch.cut = (cut.left > 0).then_some(cut);
+        Some(Chosen::Segment { id, headers, seq, len, meta: TxMeta::default() })
+    }
+
     /// The next segment of a connection; `None` when it has none after all, or it went to ourselves.
     fn build_segment(&mut self, now: Instant, id: ConnId) -> Option<Chosen> {
         let link = self.link;
@@ -144,21 +178,36 @@ impl Host {
         let flow = tcp.get(id)?.flow();
         // RFC 8201 §5.2: what anyone learned of the path counts for all, also that it was too long ago.
         let (local, path_mtu) = net.path(now, flow.remote.ip());
-        // The device cuts super-segments; ourselves we have no need of them, the loopback MTU is large.
-        let max_payload =
-            if local || link.max_packet <= link.mtu { 0 } else { link.max_packet - HEADERS as u32 };
+        // The device cuts super-segments, or we do, unless somebody wants to see each plan. Ourselves we have no need of them: the
+        // loopback MTU is large.
+        let cut_by_host = link.max_packet <= link.mtu;
+        let whole = local || cut_by_host && common.trace.is_on();
+        let most = if cut_by_host { MOST } else { link.max_packet };
+        let limits = Limits { max_payload: if whole { 0 } else { most - HEADERS as u32 }, cut_by_host };
         let complete = local || !link.checksum_offload;
         let mut env = common.env(now);
         if tcp.get(id).is_some_and(|conn| conn.path_mtu() != path_mtu) {
             tcp.with(&mut env, id, |conn, env| conn.set_path_mtu(env, path_mtu));
         }
-        let Some(out) = tcp.sender(id).next_segment(&mut env, &Limits { max_payload }) else {
+        let Some(out) = tcp.sender(id).next_segment(&mut env, &limits) else {
             tcp.sent(&mut env, id);
             return None;
         };
         let (seq, why, before, segment_size) = (out.seq, out.why, out.before, out.segment_size);
         let len = out.payload.iter().map(|part| part.len()).sum();
-        let (headers, meta) = write_headers(net, &mut env, &mut scratch.headers, &flow, &out, complete);
+        if cut_by_host && segment_size > 0 {
+            let flags = out.flags;
+            let (ip, headers) = write_headers(net, &mut env, &mut scratch.headers, &flow, &out, None);
+            let (src, dst) = (flow.local.ip(), flow.remote.ip());
+            let size = usize::from(segment_size);
+            scratch.cut = Some(Cut { id, src, dst, seq, left: len, size, ip, headers, flags });
+            net.count_more(&mut env, dst, len.div_ceil(size) as u64 - 1);
+            tcp.sent(&mut env, id);
+            return self.next_of_run();
+        }
+        let (ip, headers) = write_headers(net, &mut env, &mut scratch.headers, &flow, &out, Some(complete));
+        // The checksum field of a TCP header is at octet 16.
+        let meta = TxMeta { checksum: (!complete).then_some((ip as u16, 16)), segment_size };
         tcp.sent(&mut env, id);
         if !local && !self.common.trace.is_on() {
             return Some(Chosen::Segment { id, headers, seq, len, meta });
@@ -200,14 +249,16 @@ fn segment_event<'a>(
     PacketEvent { direction: Direction::Out, bytes: parts, segment_size, reason, before, after }
 }
 
+/// Writes both headers and returns the octets of the first and of both; with a complete checksum, with the pseudo header's sum, or with
+/// none (`None`).
 fn write_headers(
     net: &mut Network,
     env: &mut Env<'_>,
     buf: &mut [u8; HEADERS],
     flow: &Flow,
     out: &Outgoing<'_>,
-    complete: bool,
-) -> (usize, TxMeta) {
+    complete: Option<bool>,
+) -> (usize, usize) {
     let (src, dst) = (flow.local.ip(), flow.remote.ip());
     let segment = Segment {
         src_port: flow.local.port(),
@@ -224,10 +275,10 @@ fn write_headers(
     let mut header = [0; tcp::MAX_HEADER_LEN];
     let tcp_len = tcp::emit_header(&mut header, &segment);
     let header = &mut header[..tcp_len];
-    if complete {
-        tcp::fill_checksum(header, src, dst, &out.payload);
-    } else {
-        tcp::fill_pseudo_checksum(header, src, dst, payload_len);
+    match complete {
+        Some(true) => tcp::fill_checksum(header, src, dst, &out.payload),
+        Some(false) => tcp::fill_pseudo_checksum(header, src, dst, payload_len),
+        None => {}
     }
     let ip = IpOut {
         src,
@@ -244,7 +295,5 @@ fn write_headers(
     let ip_len = net.write_header(env, &ip, tcp_len + payload_len, &mut ip_header);
     buf[..ip_len].copy_from_slice(&ip_header[..ip_len]);
     buf[ip_len..ip_len + tcp_len].copy_from_slice(header);
-    // The checksum field of a TCP header is at octet 16.
-    let checksum = (!complete).then_some((ip_len as u16, 16));
-    (ip_len + tcp_len, TxMeta { checksum, segment_size: out.segment_size })
+    (ip_len, ip_len + tcp_len)
 }

@@ -165,6 +165,14 @@ impl Network {
         (mtu as usize).saturating_sub(header)
     }
 
+    /// So many packets to `dst` more leave with a header like the last one.
+    pub fn count_more(&self, env: &mut Env, dst: IpAddr, packets: u64) {
+        match dst {
+            IpAddr::V4(_) => env.counters.ip_out_requests += packets,
+            IpAddr::V6(_) => env.counters.ip6_out_requests += packets,
+        }
+    }
+
     /// Writes only the IP header of a packet that the caller sends whole, and counts it. Returns its length.
     ///
     /// The caller sees to it that the ends are in order: this is for connections, whose ends were checked when they

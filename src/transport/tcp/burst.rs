@@ -18,7 +18,10 @@ impl Sender {
     pub fn burst(&self, common: &Common, limits: &Limits, mss: u32) -> u32 {
         // The urgent pointer is relative to each segment (RFC 9293 §3.8.5). Without DF whoever cuts a super-segment would use
         // identifications that we use too (RFC 6864 §4.2).
-        let single = self.urgent.is_some() || !common.settings.discover_mtu || limits.max_payload < 2 * mss;
+        let single = self.urgent.is_some()
+            || !common.settings.discover_mtu
+            || limits.max_payload < 2 * mss
+            || limits.cut_by_host && self.congestion.pacing_rate().is_some();
         if single {
             return mss;
         }

@@ -71,6 +71,8 @@ pub struct Mtus {
 pub struct Limits {
     /// Payload octets of a super-segment that the device cuts; below two segments, none are built.
     pub max_payload: u32,
+    /// The host cuts them instead: they are planned just as single segments would be.
+    pub cut_by_host: bool,
 }
 
 /// A segment to send; the payload is lent.

@@ -328,7 +328,8 @@ impl Synchronized {
             // CWR belongs to one segment: none other goes with it.
             let most = if self.ecn.is_cwr_due() { mss } else { snd.burst(common, limits, mss) };
             let mut len = allowed.min(most) / mss * mss;
-            if len < most && allowed < run && snd.is_worth_waiting(env, allowed) {
+            let waits = !limits.cut_by_host && len < most && allowed < run;
+            if waits && snd.is_worth_waiting(env, allowed) {
                 return Err(if window < snd.cwnd_room() { Blocked::Window } else { Blocked::Cwnd });
             }
             let tail = run - len;

@@ -25,6 +25,8 @@ pub struct Pair {
     checkers: [Checker; 2],
     views: [Views; 2],
     steps: u64,
+    /// Every packet that left, by whom and when, if it is asked for.
+    pub log: Option<Vec<(Instant, usize, Vec<u8>)>>,
     /// Print every packet, with the ISN of each end for relative numbers.
     told: Option<[u32; 2]>,
 }
@@ -53,7 +55,9 @@ impl Pair {
             let cidr = Cidr::new(addresses[end], if scenario.v6 { 64 } else { 24 }).expect("legal");
             host.add_address(cidr).expect("legal");
             cidr.broadcast().into_iter().for_each(|b| checkers[end].add_broadcast(b.into()));
-            host.set_trace(Some(views[end].sink()));
+            if scenario.traced {
+                host.set_trace(Some(views[end].sink()));
+            }
             host
         });
         let domain = if scenario.v6 { Domain::Inet6 } else { Domain::Inet };
@@ -69,6 +73,7 @@ impl Pair {
             checkers,
             views,
             steps: 0,
+            log: None,
             told: scenario.verbose.then_some([0; 2]),
         };
         for end in [1, 0] {
@@ -160,6 +165,9 @@ impl Pair {
                 let pieces = offload::cut(packet.to_vec(), packet.meta);
                 for bytes in pieces.unwrap_or_else(|why| panic!("host {end} at {:?}: {why}", self.now)) {
                     self.tell(end, &bytes, "leaves");
+                    if let Some(log) = &mut self.log {
+                        log.push((self.now, end, bytes.clone()));
+                    }
                     if let Err(fault) = self.checkers[end].sent(self.now, &bytes) {
                         panic!("host {end} at {:?}: {fault}", self.now);
                     }

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub hopeless: bool,
     /// Which ends have a device with segmentation offload.
     pub offload: [bool; 2],
+    /// The hosts have a trace, and build each segment by itself.
+    pub traced: bool,
     /// Print every packet.
     pub verbose: bool,
 }
@@ -72,6 +74,7 @@ impl Scenario {
             simultaneous: rng.chance(0.08),
             hopeless,
             offload: [0, 1].map(|_| rng.chance(0.4)),
+            traced: true,
             verbose: false,
         }
     }

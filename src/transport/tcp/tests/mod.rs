@@ -149,7 +149,7 @@ impl End {
 
     /// Everything that is due to be sent.
     pub fn transmit(&mut self, now: Instant) -> Vec<Sent> {
-        let limits = Limits { max_payload: self.max_payload };
+        let limits = Limits { max_payload: self.max_payload, cut_by_host: false };
         let mut all = Vec::new();
         while let Some(sent) =
             self.call(now, |conn, env| conn.next_segment(env, &limits).map(|out| Sent::new(&out)))

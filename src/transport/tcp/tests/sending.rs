@@ -336,7 +336,7 @@ fn tos_ttl_and_df_follow_the_settings() {
     let seen = |x: &mut Script| {
         x.send(b"x").expect("room");
         x.end.call(x.now, |conn, env| {
-            let limits = crate::transport::tcp::Limits { max_payload: 0 };
+            let limits = crate::transport::tcp::Limits { max_payload: 0, cut_by_host: false };
             let out = conn.next_segment(env, &limits).expect("data");
             (out.tos, out.ttl, out.dont_fragment)
         })
