@@ -164,6 +164,11 @@ impl Host {
         self.common.trace.set(sink);
     }
 
+    /// Does anybody get the trace?
+    pub(crate) fn is_traced(&self) -> bool {
+        self.common.trace.is_on()
+    }
+
     /// Tells the host what its link can do. An MTU that was lowered takes effect at once.
     pub fn set_link(&mut self, now: Instant, link: Link) {
         let mtu_changed = self.link.mtu != link.mtu;

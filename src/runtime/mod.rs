@@ -11,6 +11,7 @@ mod builder;
 mod clock;
 mod driver;
 mod error;
+mod gather;
 mod reactor;
 mod shard;
 mod siblings;

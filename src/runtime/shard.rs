@@ -2,6 +2,7 @@
 
 use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
 use super::clock::Clock;
+use super::gather::{Gathered, gather};
 use super::siblings::Siblings;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState};
@@ -13,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// Packets read in one round at most, so that nobody waits long for the lock.
+/// Packets read in one round at most, so that nobody waits long for the lock; a run of segments may go beyond it.
 const ROUND_PACKETS: usize = 64;
 /// Octets read in one round at most.
 const ROUND_OCTETS: usize = 512 << 10;
@@ -245,9 +246,27 @@ impl Shard {
             };
             match device.recv(now, room) {
                 Ok(Some((len, meta))) => {
-                    self.host.receive_kept(now, buffer, len, meta);
-                    packets += 1;
-                    octets += len;
+                    let alone = Gathered { len, meta, packets: 1, end: None };
+                    let mut ahead = None;
+                    // A trace shows each packet as it came.
+                    let read = match self.host.is_traced() {
+                        true => alone,
+                        false => gather(device, now, room, (len, meta), &mut ahead),
+                    };
+                    self.host.receive_kept(now, buffer, read.len, read.meta);
+                    if let Some((other, meta)) = ahead {
+                        self.host.receive(now, &other, meta);
+                    }
+                    packets += read.packets;
+                    octets += read.len;
+                    match read.end {
+                        None => {}
+                        Some(Ok(())) => return false,
+                        Some(Err(error)) => {
+                            self.on_device_error(now, &error);
+                            return false;
+                        }
+                    }
                 }
                 Ok(None) => return false,
                 Err(error) => {

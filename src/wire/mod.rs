@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod icmp;
 pub mod ip;
 pub mod packet;
+pub mod run;
 pub mod seq;
 pub mod tcp;
 pub mod udp;
