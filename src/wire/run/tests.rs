@@ -66,8 +66,8 @@ fn read(packets: &[Vec<u8>]) -> (Vec<u8>, RxMeta, usize, Option<Vec<u8>>) {
 #[test]
 fn segments_in_a_row_become_one() {
     for v6 in [false, true] {
-        let parts: Vec<Made> = (0..5).map(|n| Made::new(v6, u32::MAX - 2000 + n * 1000, 1000)).collect();
-        let parts: Vec<Made> = parts.into_iter().map(|made| Made { seq: made.seq, ..made }).collect();
+        let parts: Vec<Made> =
+            (0..5).map(|n| Made::new(v6, (u32::MAX - 2000).wrapping_add(n * 1000), 1000)).collect();
         let mut packets: Vec<_> = parts.iter().map(Made::packet).collect();
         let last = Made { push: true, ..Made::new(v6, parts[4].seq.wrapping_add(1000), 10) };
         packets.push(last.packet());
