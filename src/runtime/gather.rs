@@ -52,3 +52,49 @@ pub(super) fn gather(
     let (len, meta) = run.end(buffer);
     Gathered { len, meta, packets, end }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{BUFFER, Port, channel};
+    use etherparse::PacketBuilder;
+
+    fn segment(seq: u32) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let made = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp(1, 2, seq, 500).ack(1);
+        made.write(&mut packet, &[7; 1000]).expect("fits");
+        packet
+    }
+
+    /// Reads the first packet and what follows it.
+    fn read(device: &mut Device, port: &Port, packets: &[Vec<u8>]) -> (Gathered, Option<Vec<u8>>, Vec<u8>) {
+        packets.iter().for_each(|packet| port.send(packet.clone()).expect("room"));
+        let (mut buffer, mut ahead) = (vec![0; BUFFER], None);
+        let first = device.recv(Instant::ZERO, &mut buffer).expect("works").expect("a packet");
+        let read = gather(device, Instant::ZERO, &mut buffer, first, &mut ahead);
+        buffer.truncate(read.len);
+        (read, ahead.map(|(other, _)| other), buffer)
+    }
+
+    #[test]
+    fn a_run_is_read_whole_and_what_ends_it_is_not_lost() {
+        let (mut device, port) = channel(1500).expect("descriptors");
+        let (run, other) = ([segment(0), segment(1000), segment(2000)], vec![0x45; 30]);
+        let (read, ahead, bytes) =
+            read(&mut device, &port, &[run.as_slice(), &[other.clone(), segment(3000)]].concat());
+        assert_eq!((read.packets, read.meta.segment_size, ahead), (4, 1000, Some(other)));
+        assert!(read.end.is_none(), "there is more");
+        assert_eq!(bytes[40..], [7; 3000]);
+        let mut buffer = vec![0; BUFFER];
+        let next = device.recv(Instant::ZERO, &mut buffer).expect("works").expect("the last one");
+        assert_eq!(buffer[..next.0], segment(3000));
+    }
+
+    #[test]
+    fn an_empty_device_ends_a_run_and_leaves_it_whole() {
+        let (mut device, port) = channel(1500).expect("descriptors");
+        let (read, ahead, bytes) = read(&mut device, &port, &[segment(0)]);
+        assert_eq!((read.packets, ahead, bytes), (1, None, segment(0)));
+        assert!(matches!(read.end, Some(Ok(()))));
+    }
+}
