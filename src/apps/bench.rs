@@ -46,11 +46,13 @@ pub enum Contestant {
     Plain,
     /// tunstack with segmentation offload
     Offload,
+    /// The same in two shards; measured only when it is asked for
+    Shards,
 }
 
 impl Contestant {
-    const ALL: [Contestant; 4] =
-        [Contestant::Kernel, Contestant::Smoltcp, Contestant::Plain, Contestant::Offload];
+    const ALL: [Contestant; 5] =
+        [Contestant::Kernel, Contestant::Smoltcp, Contestant::Plain, Contestant::Offload, Contestant::Shards];
 
     fn name(self) -> &'static str {
         match self {
@@ -58,6 +60,7 @@ impl Contestant {
             Contestant::Smoltcp => "smoltcp",
             Contestant::Plain => "plain TUN",
             Contestant::Offload => "offload TUN",
+            Contestant::Shards => "two shards",
         }
     }
 }
@@ -125,8 +128,10 @@ pub fn run(options: &cli::Bench) -> Outcome {
     let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
     let connections = options.connections.map_or(connections, |count| count as usize);
     let plan = Plan { time, connections: connections.min(descriptors()), mtu: options.mtu.unwrap_or(1500) };
-    let wanted = |who: &Contestant| {
-        *who == Contestant::Kernel || options.only.is_empty() || options.only.contains(who)
+    let wanted = |who: &Contestant| match who {
+        Contestant::Kernel => true,
+        Contestant::Shards => options.only.contains(who),
+        _ => options.only.is_empty() || options.only.contains(who),
     };
     let contestants: Vec<Contestant> = Contestant::ALL.into_iter().filter(wanted).collect();
     let mut report = Report { contestants, rounds: Vec::new(), seconds: time.as_secs_f64(), mtu: plan.mtu };
@@ -197,7 +202,7 @@ fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
             join((&client, ours), (&far, theirs), "veth0", mtu)?;
             Some(far)
         }
-        Contestant::Smoltcp | Contestant::Plain | Contestant::Offload => None,
+        Contestant::Smoltcp | Contestant::Plain | Contestant::Offload | Contestant::Shards => None,
     };
     let peer = |command: &mut Command, kind: &str| {
         command.args(["bench-peer", kind]);
@@ -205,9 +210,11 @@ fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
     match who {
         Contestant::Kernel => peer(&mut command, "kernel"),
         Contestant::Smoltcp => peer(&mut command, "smoltcp"),
-        Contestant::Plain | Contestant::Offload => {
-            let offload = if who == Contestant::Offload { "on" } else { "off" };
-            command.args(["serve", "echo", "discard", "chargen", "--tun", "tun0", "--offload", offload]);
+        Contestant::Plain | Contestant::Offload | Contestant::Shards => {
+            let offload = if who == Contestant::Plain { "off" } else { "on" };
+            let shards = if who == Contestant::Shards { "2" } else { "1" };
+            command.args(["serve", "echo", "discard", "chargen", "--tun", "tun0"]);
+            command.args(["--offload", offload, "--shards", shards]);
         }
     }
     command.args(["--addr", &theirs.to_string(), "--peer", &ours.to_string(), "--mtu", &mtu.to_string()]);

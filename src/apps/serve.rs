@@ -299,7 +299,8 @@ impl Server {
             let reaction = self.rooms.enter(token);
             self.say(reaction.say)?;
         }
-        Ok(())
+        // What it asks has often come with the end of the handshake.
+        self.turn(token)
     }
 
     /// Lets a connection do what it can now.

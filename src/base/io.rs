@@ -1,6 +1,7 @@
 //! Words that sockets, the host and the transports share.
 
 use bitflags::bitflags;
+use bytes::Bytes;
 use core::net::IpAddr;
 
 bitflags! {
@@ -41,6 +42,54 @@ bitflags! {
         const FASTOPEN = 0x2000_0000;
         /// `MSG_MORE`: more data follows soon; do not send a partial segment yet.
         const MORE = 0x8000;
+    }
+}
+
+/// Octets to be sent on a stream.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// Copied.
+    Slice(&'a [u8]),
+    /// Kept where they are if they are many; what is taken is cut off at the front.
+    Owned(&'a mut Bytes),
+}
+
+impl Source<'_> {
+    /// Octets offered.
+    pub fn len(&self) -> usize {
+        match self {
+            Source::Slice(data) => data.len(),
+            Source::Owned(data) => data.len(),
+        }
+    }
+
+    /// Is nothing offered?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where octets received on a stream go.
+#[derive(Debug)]
+pub enum Target<'a> {
+    /// Copied.
+    Slice(&'a mut [u8]),
+    /// So many at most, where they are if that is one place.
+    Owned(&'a mut Bytes, usize),
+}
+
+impl Target<'_> {
+    /// Octets wanted.
+    pub fn len(&self) -> usize {
+        match self {
+            Target::Slice(buf) => buf.len(),
+            Target::Owned(_, most) => *most,
+        }
+    }
+
+    /// Is nothing wanted?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

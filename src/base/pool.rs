@@ -4,7 +4,9 @@
 //! A packet's buffer is shared between whoever reads packets into it and the connection that keeps the text of a large
 //! one where it is. All are zeroed once, when they are made; what a user leaves in them is never read by the next one.
 
+use bytes::Bytes;
 use core::ops::Range;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One piece of buffer memory, [`Pool::SMALL`] or [`Pool::LARGE`] octets.
@@ -24,6 +26,18 @@ impl PacketBuf {
     }
 }
 
+/// A part of a packet's memory that somebody outside keeps.
+struct Part {
+    packet: PacketBuf,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.packet[self.range.clone()]
+    }
+}
+
 impl core::ops::Deref for PacketBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
@@ -37,6 +51,8 @@ pub struct Pool {
     small: Vec<Chunk>,
     large: Vec<Chunk>,
     packets: Vec<PacketBuf>,
+    /// Parts of these were handed out for good; they come back when nobody keeps any more. Oldest first.
+    lent: VecDeque<PacketBuf>,
     /// Where the packet lies that is being processed, when that may be kept.
     arriving: Option<PacketBuf>,
 }
@@ -69,7 +85,23 @@ impl Pool {
 
     /// Memory for a packet, with any contents.
     pub fn take_packet(&mut self) -> PacketBuf {
-        self.packets.pop().unwrap_or_else(|| PacketBuf(Arc::new(vec![0; PacketBuf::LEN].into_boxed_slice())))
+        if let Some(packet) = self.packets.pop() {
+            return packet;
+        }
+        let back = self.lent.front_mut().is_some_and(|packet| packet.octets_mut().is_some());
+        let back = if back { self.lent.pop_front() } else { None };
+        back.unwrap_or_else(|| PacketBuf(Arc::new(vec![0; PacketBuf::LEN].into_boxed_slice())))
+    }
+
+    /// Part of a packet's memory, to be kept by somebody outside for as long as they want.
+    pub fn lend(&mut self, packet: &PacketBuf, range: Range<usize>) -> Bytes {
+        if !self.lent.back().is_some_and(|last| Arc::ptr_eq(&last.0, &packet.0)) {
+            if (self.lent.len() + 1) * PacketBuf::LEN > Pool::KEEP {
+                self.lent.pop_front();
+            }
+            self.lent.push_back(packet.clone());
+        }
+        Bytes::from_owner(Part { packet: packet.clone(), range })
     }
 
     /// Takes a packet's memory back, unless somebody else keeps it still.
@@ -108,6 +140,25 @@ mod tests {
             pool.give(vec![0; Pool::LARGE].into_boxed_slice());
         }
         assert_eq!(pool.large.len(), Pool::KEEP / Pool::LARGE);
+    }
+
+    #[test]
+    fn what_was_lent_comes_back_when_nobody_keeps_it() {
+        let mut pool = Pool::default();
+        let mut packet = pool.take_packet();
+        packet.octets_mut().expect("nobody else has it")[..4].copy_from_slice(b"text");
+        let parts = [pool.lend(&packet, 0..2), pool.lend(&packet, 2..4)];
+        pool.give_packet(packet);
+        let other = pool.take_packet();
+        assert_ne!(other[..4], *b"text", "it is kept outside");
+        assert_eq!(parts.concat(), b"text");
+        drop(parts);
+        assert_eq!(pool.take_packet()[..4], *b"text", "the same memory again");
+        for _ in 0..1000 {
+            let packet = pool.take_packet();
+            core::mem::forget(pool.lend(&packet, 0..1));
+        }
+        assert_eq!(pool.lent.len(), Pool::KEEP / PacketBuf::LEN, "what never comes back is forgotten");
     }
 
     #[test]

@@ -4,11 +4,13 @@ use super::calls::datagrams;
 use super::sockets::{Kind, Options};
 use super::{Errno, Host, MsgFlags, PacketInfo, Readiness, Received, SocketId};
 use crate::base::Instant;
+use crate::base::io::{Source, Target};
 use crate::network::{AddressKind, Env, IpOut, Network};
 use crate::trace::{Flow, Why};
 use crate::transport::datagram::{Datagram, Datagrams};
 use crate::wire::packet::Link;
 use crate::wire::{icmp, udp};
+use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 
 /// Largest UDP payload of each family (RFC 768, RFC 8200; no jumbograms).
@@ -25,11 +27,31 @@ impl Host {
     /// `EAGAIN` when there is no room, `EPIPE` after `shutdown` or on a socket without a connection, and the
     /// connection's error once.
     pub fn send(&mut self, now: Instant, id: SocketId, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
+        if let Kind::Udp(_) | Kind::Ping(_) = self.sockets.get(id)?.kind {
+            return self.send_to(now, id, data, None, PacketInfo::default());
+        }
+        self.send_from(now, id, Source::Slice(data), flags)
+    }
+
+    /// Queues stream data without copying it where it is much: it is kept until the peer has acknowledged it. What is taken is cut
+    /// off at the front of `data`. Returns the octets taken.
+    ///
+    /// # Errors
+    /// As [`Host::send`]; `EOPNOTSUPP` on datagram sockets.
+    pub fn send_owned(&mut self, now: Instant, id: SocketId, data: &mut Bytes) -> Result<usize, Errno> {
+        self.send_from(now, id, Source::Owned(data), MsgFlags::empty())
+    }
+
+    fn send_from(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        data: Source<'_>,
+        flags: MsgFlags,
+    ) -> Result<usize, Errno> {
         let Host { common, tcp, sockets, .. } = self;
         let result = match sockets.get_mut(id)?.kind {
-            Kind::Udp(_) | Kind::Ping(_) => {
-                return self.send_to(now, id, data, None, PacketInfo::default());
-            }
+            Kind::Udp(_) | Kind::Ping(_) => Err(Errno::EOPNOTSUPP),
             Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::EPIPE)),
             Kind::Listener(_) => Err(Errno::EPIPE),
             Kind::Connection { id: conn, .. } => {
@@ -52,15 +74,39 @@ impl Host {
         buf: &mut [u8],
         flags: MsgFlags,
     ) -> Result<Received, Errno> {
+        if let Kind::Udp(_) | Kind::Ping(_) = self.sockets.get(id)?.kind {
+            return self.recv_datagram(id, buf, flags);
+        }
+        self.recv_into(now, id, Target::Slice(buf), flags)
+    }
+
+    /// Takes up to `most` octets of stream data without copying them where they came in large packets: the memory that the device
+    /// read them into is handed over. Nothing is the stream's end.
+    ///
+    /// # Errors
+    /// As [`Host::recv`]; `EOPNOTSUPP` on datagram sockets.
+    pub fn recv_owned(&mut self, now: Instant, id: SocketId, most: usize) -> Result<Bytes, Errno> {
+        let mut data = Bytes::new();
+        self.recv_into(now, id, Target::Owned(&mut data, most), MsgFlags::empty())?;
+        Ok(data)
+    }
+
+    fn recv_into(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        into: Target<'_>,
+        flags: MsgFlags,
+    ) -> Result<Received, Errno> {
         let Host { common, tcp, sockets, .. } = self;
         let result = match sockets.get_mut(id)?.kind {
-            Kind::Udp(_) | Kind::Ping(_) => return self.recv_datagram(id, buf, flags),
+            Kind::Udp(_) | Kind::Ping(_) => Err(Errno::EOPNOTSUPP),
             // As Linux: urgent data is looked for before the state is, but for a listener.
             Kind::Fresh(_) if flags.contains(MsgFlags::OOB) => Err(Errno::EINVAL),
             Kind::Fresh(ref mut fresh) => Err(fresh.error.take().unwrap_or(Errno::ENOTCONN)),
             Kind::Listener(_) => Err(Errno::ENOTCONN),
             Kind::Connection { id: conn, .. } => {
-                let read = tcp.with(&mut common.env(now), conn, |conn, env| conn.recv(env, buf, flags));
+                let read = tcp.with(&mut common.env(now), conn, |conn, env| conn.recv(env, into, flags));
                 read.unwrap_or(Err(Errno::ENOTCONN)).map(|read| Received {
                     len: read.len,
                     flags: if read.oob { MsgFlags::OOB } else { MsgFlags::empty() },

@@ -9,11 +9,14 @@ mod channel;
 mod error;
 pub mod impair;
 mod impaired;
+mod inbox;
 mod interface;
 mod netlink;
 pub mod netns;
 mod offload;
+mod outbox;
 mod plan;
+mod ring;
 mod tun;
 
 use crate::base::{Errno, Instant};
@@ -94,11 +97,49 @@ impl Device {
     /// # Errors
     /// See [`DeviceError`]; whichever it is, this packet is lost. Only [`DeviceError::Gone`] is final.
     pub fn send(&mut self, now: Instant, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
+        let pushed = self.push(now, packet);
+        pushed.and(self.flush())
+    }
+
+    /// Takes one packet, which leaves with the next [`flush`](Device::flush) at the latest: a device may send several for less.
+    ///
+    /// # Errors
+    /// As [`Device::send`], of this packet or of one before it.
+    pub fn push(&mut self, now: Instant, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
         match self {
-            Device::Tun(tun) => tun.send(packet),
+            Device::Tun(tun) => tun.push(packet),
             Device::Channel(channel) => channel.send(packet),
             Device::Callback(callback) => callback.send(packet),
             Device::Impaired(impaired) => impaired.send(now, packet),
+        }
+    }
+
+    /// Lets a TUN read and write several packets with one system call, where the kernel allows that (io_uring). It may then
+    /// have read packets [ahead](Device::holds_packets): its descriptor tells nothing of those.
+    pub fn batch(&mut self) {
+        match self {
+            Device::Tun(tun) => tun.batch(),
+            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => {}
+        }
+    }
+
+    /// Were packets read ahead, so that [`Device::recv`] gives some whatever the descriptor says?
+    pub fn holds_packets(&self) -> bool {
+        match self {
+            Device::Tun(tun) => tun.holds_packets(),
+            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => false,
+        }
+    }
+
+    /// Writes what was taken and waits.
+    ///
+    /// # Errors
+    /// As [`Device::send`], of any of them; the others have left.
+    pub fn flush(&mut self) -> Result<(), DeviceError> {
+        match self {
+            Device::Tun(tun) => tun.flush(),
+            // These take nothing that they do not send, or keep until its time comes.
+            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => Ok(()),
         }
     }
 

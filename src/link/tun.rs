@@ -1,9 +1,12 @@
-//! The TUN device: one IP packet per system call. Plain, with complete checksums and packets of wire size, or behind
+//! The TUN device. Plain, with complete checksums and packets of wire size, or behind
 //! [offload](super::offload) headers, where a packet may be a super-segment of 64 KiB.
 
+use super::inbox::Inbox;
 use super::interface::{Info, Kernel, LinkEvent, Monitor, Route};
 use super::offload::{self, Refusal};
+use super::outbox::Outbox;
 use super::plan::{Offload, Plan, Setup, Step, check_name};
+use super::ring::Ring;
 use super::{DeviceError, LinkError};
 use crate::base::Cidr;
 use crate::wire::packet::{Link, RxMeta, TxPacket};
@@ -11,7 +14,7 @@ use crate::wire::vnet;
 use core::net::IpAddr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 
 pub(super) const NODE: &str = "/dev/net/tun";
 
@@ -33,6 +36,15 @@ pub struct Tun {
     refused: Option<&'static str>,
     up: bool,
     monitor: Option<Monitor>,
+    queue: Box<Queue>,
+}
+
+/// Packets between us and the kernel.
+#[derive(Debug, Default)]
+struct Queue {
+    ring: Option<Ring>,
+    outbox: Outbox,
+    inbox: Inbox,
 }
 
 /// Our end of the interface.
@@ -136,6 +148,7 @@ impl Tun {
                     refused: None,
                     up: true,
                     monitor: None,
+                    queue: Box::default(),
                 })
             }
         }
@@ -155,7 +168,8 @@ impl Tun {
         let link = link(mtu, framing);
         let ours = Vec::new();
         let framed = framing.is_some();
-        Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor: Some(monitor) })
+        let (monitor, queue) = (Some(monitor), Box::default());
+        Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor, queue })
     }
 
     /// The interface's name.
@@ -194,40 +208,63 @@ impl Tun {
 
     pub(super) fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<(usize, RxMeta)>, DeviceError> {
         let mut header = [0; vnet::LEN];
-        let done = rustix::io::retry_on_intr(|| match self.framed {
-            false => rustix::io::read(&self.end, &mut *buffer),
-            true => {
-                let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
-                rustix::io::readv(&self.end, &mut parts)
-            }
-        });
-        match done {
-            Ok(len) if !self.framed => Ok(Some((len, RxMeta::default()))),
-            Ok(len) => {
-                let len = len.saturating_sub(vnet::LEN);
-                match vnet::receive(&header, &mut buffer[..len]) {
-                    Ok(meta) => Ok(Some((len, meta))),
-                    Err(_) => Err(DeviceError::Refused(io::ErrorKind::InvalidData.into())),
-                }
-            }
-            Err(Errno::AGAIN) => Ok(None),
-            Err(errno) => Err(DeviceError::from_tun(errno)),
+        let before = if self.framed { &mut header[..] } else { &mut [] };
+        let len = match self.read(before, buffer) {
+            Ok(len) => len,
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(DeviceError::from_tun(errno)),
+        };
+        if !self.framed {
+            return Ok(Some((len, RxMeta::default())));
+        }
+        match vnet::receive(&header, &mut buffer[..len]) {
+            Ok(meta) => Ok(Some((len, meta))),
+            Err(_) => Err(DeviceError::Refused(io::ErrorKind::InvalidData.into())),
         }
     }
 
-    pub(super) fn send(&mut self, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
-        let [a, b, c, d] = packet.parts.map(IoSlice::new);
-        let done = rustix::io::retry_on_intr(|| match self.framed {
-            false => rustix::io::writev(&self.end, &[a, b, c, d]),
-            true => {
-                let header = vnet::emit(packet);
-                rustix::io::writev(&self.end, &[IoSlice::new(&header), a, b, c, d])
-            }
-        });
-        match done {
-            Ok(_) => Ok(()),
-            Err(errno) => Err(DeviceError::from_tun(errno)),
+    /// Reads a packet, and what stands before it into `header`. Octets of the packet.
+    fn read(&mut self, header: &mut [u8], buffer: &mut [u8]) -> Result<usize, Errno> {
+        let Queue { ring, inbox, .. } = &mut *self.queue;
+        let end = &self.end;
+        if let Some(ahead) = inbox.take(end, ring) {
+            let Some((before, packet)) = ahead?.split_at_checked(header.len()) else { return Ok(0) };
+            header.copy_from_slice(before);
+            let len = packet.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&packet[..len]);
+            return Ok(len);
         }
+        let done = rustix::io::retry_on_intr(|| match header.is_empty() {
+            true => rustix::io::read(end, &mut *buffer),
+            false => rustix::io::readv(end, &mut [IoSliceMut::new(header), IoSliceMut::new(buffer)]),
+        });
+        inbox.note(done);
+        done.map(|len| len.saturating_sub(header.len()))
+    }
+
+    /// From now on several packets may come and go with one system call.
+    pub(super) fn batch(&mut self) {
+        self.queue.ring = Ring::open();
+    }
+
+    /// Were packets read ahead?
+    pub(super) fn holds_packets(&self) -> bool {
+        !self.queue.inbox.is_empty()
+    }
+
+    /// Takes a packet, which leaves with the next flush at the latest.
+    pub(super) fn push(&mut self, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
+        let Queue { ring, outbox, .. } = &mut *self.queue;
+        let end = &self.end;
+        match self.framed {
+            true => outbox.push(end, ring, &vnet::emit(packet), packet),
+            false => outbox.push(end, ring, &[], packet),
+        }
+    }
+
+    /// Sends what was taken.
+    pub(super) fn flush(&mut self) -> Result<(), DeviceError> {
+        self.queue.outbox.flush(&self.end, &mut self.queue.ring)
     }
 
     pub(super) fn events_fd(&self) -> Option<BorrowedFd<'_>> {

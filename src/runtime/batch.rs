@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Calls whose packets wait for each other at most: what one of them sends must not wait for all that a loop may do.
-const CALLS: u32 = 32;
+const CALLS: u32 = 256;
 
 /// Has this thread a batch of this stack that the packets of one more call can wait for?
 pub(super) fn holds(shared: &Shared) -> bool {

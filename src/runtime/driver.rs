@@ -124,11 +124,12 @@ impl Shared {
     /// After a call that need not wait: its packets leave, or wait for the end of this thread's batch.
     fn settle(&self, shard: &mut Shard, now: Instant) {
         if batch::holds(self) {
+            // What comes meanwhile waits too: it is answered when it is seen, not before.
             shard.announce();
         } else {
             shard.settle(now);
+            shard.attend(now);
         }
-        shard.attend(now);
     }
 
     /// Sends what is due.
@@ -178,7 +179,7 @@ impl Shared {
             // the housekeeper would do its work from another processor.
             driver = shard.take_role().map(Driver::new);
             if let Some(driver) = &mut driver {
-                driver.drained = !shard.round(Signals { device: true, ..Signals::default() });
+                driver.drained = !shard.round_for_answers(Signals { device: true, ..Signals::default() });
             }
         }
         let mut bed: Option<Bed<'_>> = None;
@@ -210,7 +211,8 @@ impl Shared {
                 None => self.sleep(shard, bed, deadline.map(|at| at.since(now))),
             };
         };
-        if shard.ended.is_none() {
+        let answers = matches!((on, &driver, &result), (On::Poller(_), Some(_), Ok(Some(_))));
+        if shard.ended.is_none() && !answers {
             let now = self.clock.now();
             self.settle(&mut shard, now);
         }
@@ -391,7 +393,10 @@ impl Driver {
             shared.breathe();
             shard = shared.lock();
         }
-        self.drained = !shard.round(signals);
+        self.drained = !match bed.on {
+            On::Poller(_) => shard.round_for_answers(signals),
+            On::Sockets(_) | On::Linger(_) | On::Task(_) => shard.round(signals),
+        };
         let mine = shard.role == Role::Thread(self.term);
         (shard, mine.then_some(self))
     }

@@ -136,7 +136,8 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub fn new(host: Host, device: Option<Device>, clock: Clock) -> io::Result<Shard> {
+    pub fn new(host: Host, mut device: Option<Device>, clock: Clock) -> io::Result<Shard> {
+        device.iter_mut().for_each(Device::batch);
         let attention = Attention::new()?;
         if let Some(fd) = device.as_ref().and_then(Device::poll_fd) {
             attention.watch_device(fd)?;
@@ -174,6 +175,25 @@ impl Shard {
 
     /// One bounded round: deadlines, packets, what follows from them. True when the device may have more.
     pub fn round(&mut self, signals: Signals) -> bool {
+        let more = self.take_in(signals);
+        self.settle(self.last_round);
+        more
+    }
+
+    /// A round for a thread that answers what is ready now: what the packets make due leaves with its answers. It calls again soon, and
+    /// until then the housekeeper sees to it. A trace shows what each packet demands, so there it leaves at once.
+    pub fn round_for_answers(&mut self, signals: Signals) -> bool {
+        // What was left to answers that never came.
+        self.transmit(self.clock.now());
+        let more = self.take_in(signals);
+        match self.host.is_traced() {
+            true => drop(self.settle(self.last_round)),
+            false => drop(self.announce()),
+        }
+        more
+    }
+
+    fn take_in(&mut self, signals: Signals) -> bool {
         if let Some(attention) = &self.attention {
             if signals.timer {
                 attention.clear_timer();
@@ -198,7 +218,6 @@ impl Shard {
         for stray in self.siblings.iter().flat_map(Siblings::arrived) {
             self.host.receive_stray(now, &stray);
         }
-        self.settle(now);
         if more {
             self.device_tells(false);
         }
@@ -236,8 +255,10 @@ impl Shard {
 
     fn drain(&mut self, now: Instant) -> bool {
         let (mut packets, mut octets) = (0, 0);
-        while packets < ROUND_PACKETS && octets < ROUND_OCTETS {
-            let Some(device) = &mut self.device else { return false };
+        while let Some(device) = &mut self.device {
+            if (packets >= ROUND_PACKETS || octets >= ROUND_OCTETS) && !device.holds_packets() {
+                return true;
+            }
             let buffer = self.buffer.get_or_insert_with(|| self.host.packet_buf());
             let Some(room) = buffer.octets_mut() else {
                 // A connection keeps what was read last.
@@ -275,7 +296,7 @@ impl Shard {
                 }
             }
         }
-        true
+        false
     }
 
     fn on_device_error(&mut self, now: Instant, error: &DeviceError) {
@@ -348,15 +369,16 @@ impl Shard {
     }
 
     fn transmit(&mut self, now: Instant) {
-        let mut failed = None;
+        let mut sent = Ok(());
         while let Some(packet) = self.host.transmit(now) {
-            if let Some(device) = &mut self.device
-                && let Err(error) = device.send(now, &packet)
-            {
-                failed = Some(error);
+            if let Some(device) = &mut self.device {
+                sent = sent.and(device.push(now, &packet));
             }
         }
-        if let Some(error) = failed {
+        if let Some(device) = &mut self.device {
+            sent = sent.and(device.flush());
+        }
+        if let Err(error) = sent {
             self.on_device_error(now, &error);
         }
     }

@@ -9,6 +9,7 @@ use crate::host::{
     Type,
 };
 use crate::runtime::{Direction, On, Shard, Shared, Stack};
+use bytes::Bytes;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -189,6 +190,18 @@ impl Inner {
         }
     }
 
+    /// Receives up to `most` octets in memory of their own.
+    pub fn recv_owned(&self, most: usize) -> Result<Bytes, Errno> {
+        let op = |host: &mut Host, now| host.recv_owned(now, self.id, most);
+        match self.wait(Direction::Read, false, |host, now| not_yet(op(host, now))) {
+            Err(errno @ (Errno::ENODEV | Errno::ENETDOWN | Errno::EIO)) => {
+                let left = self.shared.leftover(|shard, now| op(&mut shard.host, now));
+                left.filter(|data| !data.is_empty()).ok_or(errno)
+            }
+            result => result?.ok_or(Errno::EAGAIN),
+        }
+    }
+
     fn receive(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
         let stream = self.kind == Type::Stream;
         // There is no waiting for urgent data.
@@ -264,6 +277,25 @@ impl Inner {
         if self.kind != Type::Stream {
             return self.send_to(data, None, PacketInfo::default(), (flags, dont_wait));
         }
+        let mut left = data;
+        self.send_stream(data.len(), dont_wait, |host, now| {
+            let taken = host.send(now, self.id, left, flags)?;
+            left = &left[taken..];
+            Ok(taken)
+        })
+    }
+
+    /// Sends octets that the caller gives away; what is taken is cut off at the front.
+    pub fn send_owned(&self, data: &mut Bytes) -> Result<usize, Errno> {
+        self.send_stream(data.len(), false, |host, now| host.send_owned(now, self.id, data))
+    }
+
+    fn send_stream(
+        &self,
+        len: usize,
+        dont_wait: bool,
+        mut send: impl FnMut(&mut Host, Instant) -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
         let mut sent = 0;
         let whole = !dont_wait && !self.is_nonblocking();
         let finished = self.wait(Direction::Write, dont_wait, |host, now| {
@@ -275,13 +307,13 @@ impl Inner {
                 if sent > 0 && host.readiness(self.id).intersects(gone) {
                     return Ok(Some(()));
                 }
-                match host.send(now, self.id, &data[sent..], flags) {
+                match send(host, now) {
                     Ok(n) => sent += n,
                     Err(Errno::EAGAIN) => return Ok(None),
                     Err(_) if sent > 0 => return Ok(Some(())),
                     Err(errno) => return Err(errno),
                 }
-                if sent >= data.len() || !whole {
+                if sent >= len || !whole {
                     return Ok(Some(()));
                 }
             }

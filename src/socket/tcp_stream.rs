@@ -6,6 +6,7 @@ use super::{domain_of, std_timeout, write_all_parts};
 use crate::base::Errno;
 use crate::host::{MsgFlags, Opt, Shutdown as How, TcpInfo, Type};
 use crate::runtime::{Direction, Stack};
+use bytes::Bytes;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -140,6 +141,25 @@ impl TcpStream {
     /// As `read`.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(self.inner.recv(buf, MsgFlags::PEEK, Waiting::default())?.len)
+    }
+
+    /// Receives up to `most` octets without copying them, where they came in packets of 32 KiB and more (segmentation offload, or
+    /// segments in a row): the memory that the device read them into is handed over, and comes back to the stack when all of
+    /// them are dropped. Fewer octets are copied. Empty: the peer has ended the stream.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn recv_owned(&self, most: usize) -> io::Result<Bytes> {
+        Ok(self.inner.recv_owned(most)?)
+    }
+
+    /// Sends `data` without copying it, as far as it is much (16 KiB at a time): it is kept until the peer has acknowledged it.
+    /// What is taken is cut off at the front; a blocking stream takes all. Returns the octets taken.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn send_owned(&self, data: &mut Bytes) -> io::Result<usize> {
+        Ok(self.inner.send_owned(data)?)
     }
 
     /// Sends one octet of urgent data (`MSG_OOB`); with `data` longer than that, the last octet is the urgent one.

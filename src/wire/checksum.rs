@@ -109,13 +109,13 @@ fn sum_words_plain(bytes: &[u8]) -> u64 {
         }
     }
     let mut sum: u64 = lanes.iter().sum();
-    let mut words = blocks.remainder().chunks_exact(2);
+    let mut words = blocks.remainder().chunks_exact(4);
     for word in &mut words {
-        sum += u64::from(u16::from_ne_bytes([word[0], word[1]]));
+        sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     }
-    if let [last] = words.remainder() {
-        sum += u64::from(u16::from_ne_bytes([*last, 0]));
-    }
+    let mut last = [0; 4];
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    sum += u64::from(u32::from_ne_bytes(last));
     u64::from(u16::from_be(fold(sum)))
 }
 

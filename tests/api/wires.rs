@@ -6,7 +6,12 @@ use tunstack::socket::{TcpListener, TcpStream};
 
 /// Two stacks on a wire in memory.
 pub fn pair() -> (Stack, Stack) {
-    let (left, right) = wire(1500).expect("wire");
+    pair_of(1500)
+}
+
+/// Two stacks on a wire in memory that takes packets of so many octets.
+pub fn pair_of(mtu: u32) -> (Stack, Stack) {
+    let (left, right) = wire(mtu).expect("wire");
     let start = |address: &str, device| {
         let cidr = address.parse().expect("address");
         Stack::builder().address(cidr).device(device).start().expect("start")

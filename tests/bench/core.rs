@@ -17,7 +17,7 @@ struct Bench {
     make: fn() -> Box<dyn FnMut()>,
 }
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     Bench { name: "round trip, 1 connection", octets: 0, make: || round_trips(1, 1) },
     Bench { name: "round trip, 64 connections in turn", octets: 0, make: || round_trips(64, 64) },
     Bench { name: "round trip, 1 of 100", octets: 0, make: || round_trips(100, 1) },
@@ -25,6 +25,7 @@ const BENCHES: [Bench; 11] = [
     Bench { name: "visit: connect, round trip, close", octets: 0, make: visits },
     Bench { name: "64 KiB in segments of 1448", octets: 65_536, make: || bulk(Wire::Plain, 0) },
     Bench { name: "64 KiB at once", octets: 65_536, make: || bulk(Wire::Offload, 0) },
+    Bench { name: "64 KiB at once, owned", octets: 65_536, make: owned },
     Bench { name: "64 KiB, 1 segment of 50 lost", octets: 65_536, make: || bulk(Wire::Plain, 50) },
     Bench { name: "100 deadlines of 10000", octets: 0, make: deadlines },
     Bench { name: "checksum of 1460", octets: 1460, make: || sums(1460) },
@@ -57,6 +58,16 @@ fn bulk(wire: Wire, lose_one_in: u64) -> Box<dyn FnMut()> {
     }
     pair.lose_one_in = lose_one_in;
     Box::new(move || pair.bulk(connection, &data, &mut into))
+}
+
+/// The same without copies.
+fn owned() -> Box<dyn FnMut()> {
+    let mut pair = Pair::new(Wire::Offload);
+    let connection = pair.connect(1)[0];
+    let data = bytes::Bytes::from(vec![0x5a; 65_536]);
+    let mut turn = move || pair.bulk_owned(connection, &data);
+    (0..200).for_each(|_| turn());
+    Box::new(turn)
 }
 
 /// Delayed acknowledgments of 100 connections, and nothing else of 10,000.

@@ -1,5 +1,6 @@
 //! Two hosts back to back: what one sends, the other receives at once. Packets travel as the driver hands them over.
 
+use bytes::Bytes;
 use std::net::SocketAddr;
 use tunstack::base::{Config, Duration, Instant};
 use tunstack::host::{Domain, Host, Link, MsgFlags, Opt, PacketBuf, SocketId, Type};
@@ -130,6 +131,17 @@ impl Pair {
                 let wait = if due > self.now { due.since(self.now) } else { Duration::from_micros(1) };
                 self.pass(wait);
             }
+        }
+    }
+
+    /// So many octets from client to server that are given away and taken.
+    pub fn bulk_owned(&mut self, (from, to): (SocketId, SocketId), data: &Bytes) {
+        let (mut left, mut received) = (data.clone(), 0);
+        while received < data.len() {
+            self.now += Duration::from_micros(10);
+            let _ = self.client.send_owned(self.now, from, &mut left);
+            self.settle();
+            received += self.server.recv_owned(self.now, to, data.len()).map_or(0, |got| got.len());
         }
     }
 

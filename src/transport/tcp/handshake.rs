@@ -6,6 +6,7 @@ use super::ecn::Agreed;
 use super::recv_window::{MAX_SCALE, scale_for};
 use super::synchronized::{Agreement, Early};
 use super::timestamps::{self, Timestamps};
+use crate::base::io::Source;
 use crate::base::{Config, Duration, Errno, Instant, MsgFlags};
 use crate::trace::Why;
 use crate::transport::Env;
@@ -148,7 +149,7 @@ pub(super) fn send_early(
     early: &mut Option<Box<Early>>,
     common: &Common,
     env: &mut Env,
-    data: &[u8],
+    data: Source<'_>,
     flags: MsgFlags,
 ) -> Result<usize, Errno> {
     let early = early.get_or_insert_default();
@@ -159,9 +160,9 @@ pub(super) fn send_early(
     if room == 0 && !data.is_empty() {
         return Err(Errno::EAGAIN);
     }
-    let count = room.min(data.len());
-    early.buffer.push(env.pool, &data[..count]);
-    if flags.contains(MsgFlags::EOR) && count == data.len() {
+    let (count, all) = (room.min(data.len()), room >= data.len());
+    early.buffer.take(env.pool, data, count);
+    if flags.contains(MsgFlags::EOR) && all {
         early.buffer.mark_boundary();
     }
     if flags.contains(MsgFlags::OOB) {

@@ -6,7 +6,9 @@
 //! `next`; an empty buffer holds no memory. The caller bounds offsets by the window it advertised, which bounds the memory.
 
 use crate::base::RangeSet;
+use crate::base::io::Target;
 use crate::base::pool::{Chunk, PacketBuf, Pool};
+use bytes::Bytes;
 use core::ops::Range;
 use std::collections::VecDeque;
 
@@ -91,6 +93,28 @@ impl RecvBuffer {
             }
         }
         self.next - before
+    }
+
+    /// Gives up to `most` unread octets from `offset` on; returns how many.
+    pub fn give(&self, pool: &mut Pool, offset: u64, most: usize, target: Target<'_>) -> usize {
+        match target {
+            Target::Slice(buf) => self.peek(offset, &mut buf[..most]),
+            Target::Owned(data, _) => {
+                *data = self.share(pool, offset, most);
+                data.len()
+            }
+        }
+    }
+
+    /// The octets of the piece at `offset`, up to `most`: those of a packet stay where they are.
+    fn share(&self, pool: &mut Pool, offset: u64, most: usize) -> Bytes {
+        let index = self.pieces.partition_point(|piece| piece.end() <= offset);
+        let Some(piece) = self.pieces.get(index) else { return Bytes::new() };
+        let range = offset..piece.end().min(offset + most as u64);
+        match &piece.memory {
+            Memory::Chunk(_) => Bytes::copy_from_slice(piece.octets(range)),
+            Memory::Packet(packet) => pool.lend(packet, piece.places(range)),
+        }
     }
 
     /// Copies unread octets from `offset` on into `buf`; returns how many.
@@ -204,8 +228,13 @@ impl Piece {
 
     /// The octets with these offsets, which are here.
     fn octets(&self, range: Range<u64>) -> &[u8] {
+        &self.memory.octets()[self.places(range)]
+    }
+
+    /// Where in the memory they are.
+    fn places(&self, range: Range<u64>) -> Range<usize> {
         let place = |offset: u64| self.from as usize + (offset - self.base) as usize;
-        &self.memory.octets()[place(range.start)..place(range.end)]
+        place(range.start)..place(range.end)
     }
 
     /// Where more fits behind the last octet, and the mark to move on; `None` when nothing does.

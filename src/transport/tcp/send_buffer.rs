@@ -3,8 +3,13 @@
 //! Positions are stream offsets: 0 is the octet after the SYN. Invariants: pieces lie end to end, none is empty, and an empty
 //! buffer holds no memory.
 
+use crate::base::io::Source;
 use crate::base::pool::{Chunk, Pool};
+use bytes::Bytes;
 use std::collections::VecDeque;
+
+/// So many octets of the user's own are worth keeping where they are.
+const OWNED: usize = Pool::LARGE / 2;
 
 /// The send buffer.
 #[derive(Debug, Default)]
@@ -24,13 +29,30 @@ struct Boundaries {
     ends: VecDeque<u64>,
 }
 
-/// A chunk with its octets in `from..to`, the first of which has offset `base`.
+/// Octets of `memory` in `from..to`, the first of which has offset `base`.
 #[derive(Debug)]
 struct Piece {
     base: u64,
     from: u32,
     to: u32,
-    chunk: Chunk,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    /// Copied.
+    Chunk(Chunk),
+    /// The user's own.
+    Owned(Bytes),
+}
+
+impl Memory {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Memory::Chunk(chunk) => chunk,
+            Memory::Owned(data) => data,
+        }
+    }
 }
 
 impl SendBuffer {
@@ -49,22 +71,36 @@ impl SendBuffer {
         (self.end - self.start) as usize
     }
 
+    /// Adds the first `count` octets of `source` at the end.
+    pub fn take(&mut self, pool: &mut Pool, source: Source<'_>, count: usize) {
+        match source {
+            Source::Slice(data) => self.push(pool, &data[..count]),
+            Source::Owned(data) => match data.split_to(count) {
+                few if few.len() < OWNED => self.push(pool, &few),
+                many => self.keep(many),
+            },
+        }
+    }
+
     /// Adds `data` at the end.
-    pub fn push(&mut self, pool: &mut Pool, mut data: &[u8]) {
+    fn push(&mut self, pool: &mut Pool, mut data: &[u8]) {
         while !data.is_empty() {
-            let room = self.pieces.back().map_or(0, |piece| piece.chunk.len() - piece.to as usize);
-            if room == 0 {
+            let Some((room, to)) = self.pieces.back_mut().and_then(Piece::room) else {
                 self.grow(pool, data.len());
                 continue;
-            }
-            let Some(piece) = self.pieces.back_mut() else { return };
-            let count = room.min(data.len());
-            let to = piece.to as usize;
-            piece.chunk[to..to + count].copy_from_slice(&data[..count]);
-            piece.to += count as u32;
+            };
+            let count = room.len().min(data.len());
+            room[..count].copy_from_slice(&data[..count]);
+            *to += count as u32;
             self.end += count as u64;
             data = &data[count..];
         }
+    }
+
+    fn keep(&mut self, data: Bytes) {
+        let to = data.len() as u32;
+        self.pieces.push_back(Piece { base: self.end, from: 0, to, memory: Memory::Owned(data) });
+        self.end += u64::from(to);
     }
 
     /// No segment may reach across the present end (`MSG_EOR`).
@@ -89,7 +125,7 @@ impl SendBuffer {
             }
             let from = piece.from as usize + (at - piece.base) as usize;
             let to = piece.from as usize + (end.min(piece.end()) - piece.base) as usize;
-            *slot = &piece.chunk[from..to];
+            *slot = &piece.memory.octets()[from..to];
             at = piece.end();
         }
         slices
@@ -111,8 +147,8 @@ impl SendBuffer {
                 }
                 break;
             }
-            if let Some(piece) = self.pieces.pop_front() {
-                pool.give(piece.chunk);
+            if let Some(Piece { memory: Memory::Chunk(chunk), .. }) = self.pieces.pop_front() {
+                pool.give(chunk);
             }
         }
         self.start = self.start.max(offset);
@@ -134,7 +170,7 @@ impl SendBuffer {
 
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.chunk.len()).sum::<usize>()
+        self.pieces.iter().map(|piece| piece.memory.octets().len()).sum::<usize>()
             + self.pieces.capacity() * size_of::<Piece>()
             + self
                 .boundaries
@@ -146,13 +182,23 @@ impl SendBuffer {
     fn grow(&mut self, pool: &mut Pool, coming: usize) {
         let small = self.pieces.is_empty() && coming <= Pool::SMALL;
         let chunk = if small { pool.take_small() } else { pool.take_large() };
-        self.pieces.push_back(Piece { base: self.end, from: 0, to: 0, chunk });
+        self.pieces.push_back(Piece { base: self.end, from: 0, to: 0, memory: Memory::Chunk(chunk) });
     }
 }
 
 impl Piece {
     fn end(&self) -> u64 {
         self.base + u64::from(self.to - self.from)
+    }
+
+    /// Where more fits behind the last octet, and the mark to move on; `None` when nothing does.
+    fn room(&mut self) -> Option<(&mut [u8], &mut u32)> {
+        match &mut self.memory {
+            Memory::Chunk(chunk) if (self.to as usize) < chunk.len() => {
+                Some((&mut chunk[self.to as usize..], &mut self.to))
+            }
+            Memory::Chunk(_) | Memory::Owned(_) => None,
+        }
     }
 }
 
@@ -175,6 +221,25 @@ mod tests {
             assert_eq!(buffer.contiguous(offset, 65_536), 65_536);
         }
         assert_eq!(buffer.slices(300_090, 100).concat(), bytes(300_090, 10));
+    }
+
+    #[test]
+    fn many_octets_of_the_user_stay_where_they_are() {
+        let (mut buffer, mut pool) = (SendBuffer::default(), Pool::default());
+        let mut data = Bytes::from(bytes(0, 60_000));
+        let place = data.as_ptr();
+        buffer.take(&mut pool, Source::Owned(&mut data), 100);
+        buffer.take(&mut pool, Source::Owned(&mut data), 40_000);
+        buffer.take(&mut pool, Source::Owned(&mut data), 10_000);
+        assert_eq!(data, bytes(50_100, 9_900), "the rest is the user's still");
+        let slices = buffer.slices(0, 50_100);
+        assert_eq!(slices.concat(), bytes(0, 50_100));
+        assert_eq!(slices[1].as_ptr(), place.wrapping_add(100), "not copied");
+        assert_eq!(slices.map(<[u8]>::len), [100, 40_000, 10_000], "few are");
+        buffer.release(&mut pool, 40_100);
+        assert_eq!(buffer.slices(40_100, 100_000).concat(), bytes(40_100, 10_000));
+        buffer.release(&mut pool, 50_100);
+        assert_eq!(buffer.memory_octets(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::rtt::Estimate;
 use super::settings::Settings;
 use super::synchronized::{Phase, Synchronized};
 use super::timers::SendTimer;
+use crate::base::io::{Source, Target};
 use crate::base::{Errno, MsgFlags, Readiness};
 use crate::transport::Env;
 
@@ -16,7 +17,7 @@ impl Connection {
     ///
     /// # Errors
     /// The pending error, once; `EPIPE` after the sending side was shut; `EAGAIN` when the buffer is full.
-    pub fn send(&mut self, env: &mut Env, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
+    pub fn send(&mut self, env: &mut Env, data: Source<'_>, flags: MsgFlags) -> Result<usize, Errno> {
         if let Some(error) = self.common.error.take() {
             return Err(error);
         }
@@ -40,7 +41,7 @@ impl Connection {
     ///
     /// # Errors
     /// The pending error, once, when no data is left; `EAGAIN` when there is nothing yet; for `OOB` also `EINVAL`.
-    pub fn recv(&mut self, env: &mut Env, buf: &mut [u8], flags: MsgFlags) -> Result<Read, Errno> {
+    pub fn recv(&mut self, env: &mut Env, into: Target<'_>, flags: MsgFlags) -> Result<Read, Errno> {
         let common = &mut self.common;
         let got = match &mut self.state {
             State::SynSent(_) | State::SynReceived(_) if flags.contains(MsgFlags::OOB) => {
@@ -48,14 +49,15 @@ impl Connection {
             }
             State::SynSent(_) | State::SynReceived(_) => None,
             State::Synchronized(state) if flags.contains(MsgFlags::OOB) => {
+                let Target::Slice(buf) = into else { return Err(Errno::EINVAL) };
                 let len = state.fetch_urgent(common, buf, flags.contains(MsgFlags::PEEK))?;
                 return Ok(Read { len, oob: len > 0 });
             }
-            State::Synchronized(state) => state.recv(common, env, buf, flags),
+            State::Synchronized(state) => state.recv(common, env, into, flags),
             State::TimeWait(_) | State::Closed(_) if flags.contains(MsgFlags::OOB) => {
                 return Err(Errno::EINVAL);
             }
-            State::TimeWait(_) | State::Closed(_) => common.recv_unread(env, buf, flags),
+            State::TimeWait(_) | State::Closed(_) => common.recv_unread(env, into, flags),
         };
         match got {
             Some(len) => Ok(Read { len, oob: false }),
@@ -280,14 +282,12 @@ impl Connection {
 
 impl Common {
     /// Data that outlived the synchronized states.
-    fn recv_unread(&mut self, env: &mut Env, buf: &mut [u8], flags: MsgFlags) -> Option<usize> {
+    fn recv_unread(&mut self, env: &mut Env, into: Target<'_>, flags: MsgFlags) -> Option<usize> {
         let buffer = self.unread.as_mut()?;
         let read = buffer.read_offset();
-        let len = if flags.contains(MsgFlags::TRUNC) {
-            buf.len().min(buffer.unread())
-        } else {
-            buffer.peek(read, buf)
-        };
+        let room = into.len().min(buffer.unread());
+        let trunc = flags.contains(MsgFlags::TRUNC);
+        let len = if trunc { room } else { buffer.give(env.pool, read, room, into) };
         if !flags.contains(MsgFlags::PEEK) {
             buffer.consume(env.pool, read + len as u64);
             if buffer.unread() == 0 {
@@ -303,7 +303,7 @@ impl Synchronized {
         &mut self,
         common: &mut Common,
         env: &mut Env,
-        data: &[u8],
+        data: Source<'_>,
         flags: MsgFlags,
     ) -> Result<usize, Errno> {
         let snd = &mut self.snd;
@@ -316,9 +316,8 @@ impl Synchronized {
             snd.was_writable = false;
             return Err(Errno::EAGAIN);
         }
-        let count = room.min(data.len());
-        snd.buffer.push(env.pool, &data[..count]);
-        let all = count == data.len();
+        let (count, all) = (room.min(data.len()), room >= data.len());
+        snd.buffer.take(env.pool, data, count);
         snd.more = flags.contains(MsgFlags::MORE) && all;
         if flags.contains(MsgFlags::EOR) && all && count > 0 {
             snd.buffer.mark_boundary();
@@ -333,7 +332,13 @@ impl Synchronized {
     }
 
     /// Octets of data; `None` when there are none.
-    fn recv(&mut self, common: &mut Common, env: &mut Env, buf: &mut [u8], flags: MsgFlags) -> Option<usize> {
+    fn recv(
+        &mut self,
+        common: &mut Common,
+        env: &mut Env,
+        into: Target<'_>,
+        flags: MsgFlags,
+    ) -> Option<usize> {
         let buffer = &mut self.rcv.buffer;
         let (mut from, next) = (buffer.read_offset(), buffer.next_offset());
         let inline = common.settings.oob_inline;
@@ -347,10 +352,10 @@ impl Synchronized {
             }
             Some(_) | None => next,
         };
-        let room = buf.len().min((end - from) as usize);
+        let room = into.len().min((end - from) as usize);
         if from < end {
-            let len =
-                if flags.contains(MsgFlags::TRUNC) { room } else { buffer.peek(from, &mut buf[..room]) };
+            let trunc = flags.contains(MsgFlags::TRUNC);
+            let len = if trunc { room } else { buffer.give(env.pool, from, room, into) };
             if !flags.contains(MsgFlags::PEEK) && len > 0 {
                 buffer.consume(env.pool, from + len as u64);
                 self.forget_read_mark();

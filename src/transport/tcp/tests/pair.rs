@@ -1,6 +1,7 @@
 //! Two ends and a wire between them that loses, delays, reorders and repeats, from one seed.
 
 use super::{End, Sent, flow, ms};
+use crate::base::io::{Source, Target};
 use crate::base::{Duration, Instant, MsgFlags, Rng};
 use crate::trace::{Flow, TcpState};
 use crate::transport::tcp::{Settings, Verdict};
@@ -186,8 +187,9 @@ impl Pair {
 
     /// Sends as much of `data` as fits; returns how much that was.
     pub fn send(&mut self, end: usize, data: &[u8]) -> usize {
-        let count =
-            self.ends[end].call(self.now, |conn, env| conn.send(env, data, MsgFlags::empty())).unwrap_or(0);
+        let count = self.ends[end]
+            .call(self.now, |conn, env| conn.send(env, Source::Slice(data), MsgFlags::empty()))
+            .unwrap_or(0);
         self.flush(end);
         count
     }
@@ -195,7 +197,8 @@ impl Pair {
     /// Reads what is there.
     pub fn recv(&mut self, end: usize, most: usize) -> Vec<u8> {
         let mut buf = vec![0; most];
-        let read = self.ends[end].call(self.now, |conn, env| conn.recv(env, &mut buf, MsgFlags::empty()));
+        let read = self.ends[end]
+            .call(self.now, |conn, env| conn.recv(env, Target::Slice(&mut buf), MsgFlags::empty()));
         buf.truncate(read.map_or(0, |read| read.len));
         self.flush(end);
         buf

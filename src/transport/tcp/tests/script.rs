@@ -2,6 +2,7 @@
 
 use super::{End, Sent, flow, ms};
 use crate::base::config::CongestionControl;
+use crate::base::io::{Source, Target};
 use crate::base::{Duration, Errno, Instant, MsgFlags, Readiness};
 use crate::trace::{TcpState, Why};
 use crate::transport::tcp::{Settings, Verdict};
@@ -304,7 +305,7 @@ impl Script {
     }
 
     pub fn send_flags(&mut self, data: &[u8], flags: MsgFlags) -> Result<usize, Errno> {
-        self.end.call(self.now, |conn, env| conn.send(env, data, flags))
+        self.end.call(self.now, |conn, env| conn.send(env, Source::Slice(data), flags))
     }
 
     pub fn recv(&mut self, most: usize) -> Result<String, Errno> {
@@ -313,7 +314,7 @@ impl Script {
 
     pub fn recv_flags(&mut self, most: usize, flags: MsgFlags) -> Result<String, Errno> {
         let mut buf = vec![0; most];
-        let read = self.end.call(self.now, |conn, env| conn.recv(env, &mut buf, flags))?;
+        let read = self.end.call(self.now, |conn, env| conn.recv(env, Target::Slice(&mut buf), flags))?;
         buf.truncate(read.len);
         Ok(String::from_utf8(buf).expect("text"))
     }

@@ -2,6 +2,7 @@
 
 use super::ms;
 use super::pair::{Pair, Wire};
+use crate::base::io::Target;
 use crate::base::{Duration, MsgFlags, Rng};
 use crate::trace::TcpState;
 
@@ -30,7 +31,8 @@ fn exchange(pair: &mut Pair, total: [usize; 2]) {
             }
             let mut buf = vec![0; 30_000];
             let now = pair.now;
-            let got = pair.ends[end].call(now, |conn, env| conn.recv(env, &mut buf, MsgFlags::empty()));
+            let got = pair.ends[end]
+                .call(now, |conn, env| conn.recv(env, Target::Slice(&mut buf), MsgFlags::empty()));
             match got {
                 Ok(got) if got.len > 0 => {
                     assert_eq!(buf[..got.len], pattern(read[end], got.len), "at {} of end {end}", read[end]);

@@ -1,0 +1,156 @@
+//! Packets on their way into a TUN: those of one round are collected, and leave in order with one system call where there is a
+//! [`Ring`]. Without it each leaves by a call of its own.
+
+use super::DeviceError;
+use super::ring::{self, Ring};
+use crate::wire::packet::TxPacket;
+use arrayvec::ArrayVec;
+use rustix::fd::AsFd;
+use rustix::io::{Errno, retry_on_intr, write, writev};
+use std::io::IoSlice;
+
+/// Larger ones go at once: copying them costs more than a call does.
+const SMALL: usize = 2048;
+
+/// Packets that were handed over and have not left.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// One after the other, each behind its offload header where it has one.
+    octets: Vec<u8>,
+    /// Where each ends.
+    ends: ArrayVec<usize, { ring::MOST }>,
+}
+
+impl Outbox {
+    /// Takes a packet, behind its offload `header`. It leaves with the next flush at the latest.
+    pub fn push(
+        &mut self,
+        fd: &impl AsFd,
+        ring: &mut Option<Ring>,
+        header: &[u8],
+        packet: &TxPacket<'_>,
+    ) -> Result<(), DeviceError> {
+        if header.len() + packet.len() > SMALL {
+            // Order is kept.
+            let flushed = self.flush(fd, ring);
+            let [a, b, c, d] = packet.parts;
+            let parts = [header, a, b, c, d].map(IoSlice::new);
+            let parts = if header.is_empty() { &parts[1..] } else { &parts[..] };
+            let written = retry_on_intr(|| writev(fd, parts));
+            return flushed.and(written.map(|_| ()).map_err(DeviceError::from_tun));
+        }
+        let flushed = if self.ends.is_full() { self.flush(fd, ring) } else { Ok(()) };
+        self.octets.extend_from_slice(header);
+        packet.parts.iter().for_each(|part| self.octets.extend_from_slice(part));
+        self.ends.push(self.octets.len());
+        flushed
+    }
+
+    /// Sends all that waits. One packet that fails does not hold up the others; a failure is told.
+    pub fn flush(&mut self, fd: &impl AsFd, ring: &mut Option<Ring>) -> Result<(), DeviceError> {
+        if self.ends.is_empty() {
+            return Ok(());
+        }
+        let result = match ring {
+            // SAFETY: after a failure the octets are leaked.
+            Some(open) if self.ends.len() > 1 => match unsafe { open.write(fd, self.packets()) } {
+                Ok(result) => result,
+                Err(errno) => {
+                    *ring = None;
+                    core::mem::take(&mut self.octets).leak();
+                    Err(errno)
+                }
+            },
+            _ => self.packets().map(|packet| one(fd, packet)).fold(Ok(()), Result::and),
+        };
+        self.octets.clear();
+        self.ends.clear();
+        result.map_err(DeviceError::from_tun)
+    }
+
+    fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = core::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.octets[start..end])
+    }
+}
+
+fn one(fd: &impl AsFd, packet: &[u8]) -> Result<(), Errno> {
+    retry_on_intr(|| write(fd, packet)).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::packet::TxMeta;
+    use rustix::fd::OwnedFd;
+    use rustix::io::read;
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+    /// A pipe of packets.
+    fn ends() -> (OwnedFd, OwnedFd) {
+        let (far, near) = pipe_with(PipeFlags::DIRECT | PipeFlags::NONBLOCK).expect("a pipe");
+        fcntl_setpipe_size(&near, 1 << 20).expect("room");
+        (near, far)
+    }
+
+    fn packet<'a>(parts: [&'a [u8]; 4]) -> TxPacket<'a> {
+        TxPacket { parts, meta: TxMeta::default() }
+    }
+
+    fn arrived(far: &OwnedFd) -> Vec<Vec<u8>> {
+        let mut buffer = [0; 8192];
+        core::iter::from_fn(|| read(far, &mut buffer).ok().map(|len| buffer[..len].to_vec())).collect()
+    }
+
+    #[test]
+    fn packets_leave_whole_and_in_order_with_a_ring_and_without() {
+        for ringed in [false, true] {
+            let (near, far) = ends();
+            let mut ring = if ringed { Ring::open() } else { None };
+            let mut outbox = Outbox::default();
+            for n in 0..3 {
+                outbox.push(&near, &mut ring, b"head ", &packet([&[n], b"", b"text", &[n]])).expect("taken");
+            }
+            assert!(arrived(&far).is_empty(), "they wait for each other");
+            outbox.flush(&near, &mut ring).expect("sent");
+            let all: Vec<Vec<u8>> = (0..3).map(|n| [b"head ", &[n][..], b"text", &[n]].concat()).collect();
+            assert_eq!(arrived(&far), all);
+            // A large one does not wait, and nothing overtakes.
+            let large = [7; SMALL + 1];
+            outbox.push(&near, &mut ring, b"", &packet([b"first", b"", b"", b""])).expect("taken");
+            outbox.push(&near, &mut ring, b"", &packet([&large, b"", b"", b"x"])).expect("taken");
+            assert_eq!(arrived(&far), [b"first".to_vec(), [&large[..], b"x"].concat()]);
+            outbox.flush(&near, &mut ring).expect("nothing to send");
+            assert!(arrived(&far).is_empty());
+        }
+    }
+
+    #[test]
+    fn many_packets_leave_in_batches() {
+        for ringed in [false, true] {
+            let ((near, far), mut outbox) = (ends(), Outbox::default());
+            let mut ring = if ringed { Ring::open() } else { None };
+            for n in 0..100u8 {
+                outbox.push(&near, &mut ring, b"", &packet([&[n], b"", b"", b""])).expect("taken");
+            }
+            assert_eq!(arrived(&far).len(), 100 - 100 % ring::MOST);
+            outbox.flush(&near, &mut ring).expect("sent");
+            assert_eq!(arrived(&far).len(), 100 % ring::MOST);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_and_nothing_waits_afterwards() {
+        for ringed in [false, true] {
+            let (near, far) = ends();
+            let mut ring = if ringed { Ring::open() } else { None };
+            drop(far);
+            let mut outbox = Outbox::default();
+            for _ in 0..3 {
+                outbox.push(&near, &mut ring, b"", &packet([b"a", b"", b"", b""])).expect("taken");
+            }
+            assert!(outbox.flush(&near, &mut ring).is_err());
+            assert!(outbox.flush(&near, &mut ring).is_ok());
+        }
+    }
+}

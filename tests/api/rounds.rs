@@ -1,0 +1,68 @@
+//! What packets make due leaves with the answers to them.
+
+use crate::wires::{connected, pair};
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+use tunstack::runtime::{PollEvent, Trigger};
+use tunstack::socket::{Poller, Readiness};
+
+const ONE: u64 = 1;
+
+/// Fresh connections, on which each octet is acknowledged at once if it is acknowledged alone.
+#[test]
+fn an_answer_in_a_batch_carries_the_acknowledgment() {
+    const VISITS: u64 = 100;
+    let (one, other) = pair();
+    let before = other.counters().tcp_out_segs;
+    for _ in 0..VISITS {
+        let (mut client, mut server) = connected(&one, &other);
+        server.set_nonblocking(true).expect("set");
+        let poller = Poller::new(&other).expect("poller");
+        poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+        let asking = std::thread::spawn(move || {
+            client.write_all(b"?").expect("sent");
+            let mut answer = [0];
+            client.read_exact(&mut answer).expect("answered");
+            client
+        });
+        let mut events: Vec<PollEvent> = Vec::with_capacity(4);
+        assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+        let batch = other.batch();
+        let mut question = [0; 2];
+        assert_eq!(server.read(&mut question).expect("asked"), 1);
+        server.write_all(&question[..1]).expect("sent");
+        drop(batch);
+        asking.join().expect("answered").set_linger(Some(Duration::ZERO)).expect("set");
+    }
+    let sent = other.counters().tcp_out_segs - before;
+    // SYN-ACK and answer. Somebody else may come between on a busy machine, but not always.
+    assert!(sent < VISITS * 5 / 2, "{sent} segments for {VISITS} answers");
+}
+
+#[test]
+fn a_thread_that_does_not_answer_holds_nothing_back_for_long() {
+    let (one, other) = pair();
+    let (mut client, server) = connected(&one, &other);
+    let poller = Poller::new(&other).expect("poller");
+    poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+    client.write_all(b"?").expect("sent");
+    let mut events: Vec<PollEvent> = Vec::with_capacity(4);
+    assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+    // This thread makes no call on `other` now.
+    let until = Instant::now() + Duration::from_secs(5);
+    while client.info().expect("open").unacked > 0 {
+        assert!(Instant::now() < until, "not acknowledged");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(client.info().expect("open").rtt < 150_000, "long before the peer would send again");
+    // Nor does one that only ever waits.
+    server.set_nonblocking(true).expect("set");
+    let before = other.counters().tcp_out_segs;
+    client.write_all(b"?").expect("sent");
+    for _ in 0..3 {
+        assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+    }
+    assert!(other.counters().tcp_out_segs > before, "the second wait sends what the first one left");
+    assert_eq!((&server).read(&mut [0; 8]).expect("both"), 2);
+    assert_eq!((&server).read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
