@@ -127,6 +127,7 @@ struct Attached {
 /// Runs `tunstack wire`.
 pub fn run(options: &cli::Wire) -> Outcome {
     let link = link(options)?;
+    refuse_one_address(options)?;
     let setups = [setup(options, 0)?, setup(options, 1)?];
     if options.dry_run {
         print_plan(options, &setups);
@@ -224,6 +225,19 @@ fn print_plan(options: &cli::Wire, setups: &[Setup; 2]) {
     outln!("# afterwards:");
     for (end, setup) in [&options.a, &options.b].into_iter().zip(setups) {
         outln!("{}", end.there(&setup.plan().undo()));
+    }
+}
+
+/// Two ends with one address cannot reach each other.
+fn refuse_one_address(options: &cli::Wire) -> Outcome {
+    let ours = options.a_addr.iter().map(|cidr| cidr.address);
+    match ours.into_iter().find(|address| options.b_addr.iter().any(|cidr| cidr.address == *address)) {
+        None => Ok(()),
+        Some(address) => {
+            let why =
+                format!("{address} cannot be at both ends: choose another one for --a-addr or --b-addr");
+            Err(Failure::input(why))
+        }
     }
 }
 

@@ -228,6 +228,10 @@ fn ends_of_a_wire() {
          `sudo ip netns add other`",
     );
     refuses(
+        "wire red blue --a-addr 10.8.0.1/24 --b-addr 10.8.0.1/16",
+        "10.8.0.1 cannot be at both ends: choose another one for --a-addr or --b-addr",
+    );
+    refuses(
         "wire tun:t/0 red",
         "<A>: 't/0' cannot name an interface: it has a slash, a colon or white space in it; choose a name like tun0",
     );

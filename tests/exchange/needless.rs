@@ -183,6 +183,26 @@ fn a_time_without_any_acknowledgment_is_no_round_trip() {
     assert!(x.rto() <= rto, "{:?} of {rto:?}", x.rto());
 }
 
+/// The same without SACK, whose D-SACK would tell: neither a round trip nor a needless timeout, for the rest of the flight is lost.
+#[test]
+fn after_several_timeouts_an_old_echo_without_sack_proves_nothing() {
+    let mut x = Setup::reno()
+        .syn_options("mss 1012,nop,nop,TS val 1000 ecr 0,nop,wscale 7")
+        .config(|c| c.tcp_init_cwnd = 20)
+        .syn_received();
+    x.after(ms(100)).peer(". 1:1(0) ack 1").accept();
+    x.write_octets(20_000);
+    x.ignore_but_learn();
+    let sent = x.latest_timestamp().expect("in use");
+    x.skip(ms(10_000));
+    x.ignore_but_learn();
+    let (rtt, ssthresh) = (x.info().rtt, x.ssthresh());
+    x.peer(&format!(". 1:1(0) ack 5001 <nop,nop,TS val * ecr {sent}>")).ignore();
+    assert_eq!((x.info().rtt, x.ssthresh()), (rtt, ssthresh));
+    assert_eq!(["TcpExtTCPLossUndo", "TcpExtTCPFullUndo"].map(|name| x.counter(name)), [0, 0]);
+    assert!(x.info().ca_state == 4 && x.info().lost > 0, "the rest goes again at once: {:?}", x.info());
+}
+
 /// A probe for the tail was answered by a SACK of all but the head: which copy arrived cannot be told, but the others say enough.
 ///
 /// conformance: 8985-6.2-2-spurious

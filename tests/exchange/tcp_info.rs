@@ -20,14 +20,39 @@ fn it_tells_what_is_done_about_losses() {
     assert_eq!(x.info().ca_state, 0);
 }
 
-/// tcpi_delivery_rate: ten segments of 1000 octets in a round trip of 100 ms.
+/// tcpi_delivery_rate: ten segments of 1000 octets in a round trip of 100 ms. They were offered when there was nothing else to send, so
+/// as on Linux it is the application's rate.
 #[test]
 fn it_tells_the_rate_of_delivery() {
     let mut x = flying(10);
     x.peer(". 1:1(0) ack 10001").ignore();
     let info = x.info();
-    assert_eq!((info.delivery_rate, info.app_limited, info.delivered), (100_000, false, 10));
+    assert_eq!((info.delivery_rate, info.app_limited, info.delivered), (100_000, true, 10));
     assert_eq!(info.min_rtt, 100_000);
+}
+
+/// tcpi_app_limited: the rate is what the application offers while it offers less than the path takes, also where Nagle's algorithm or
+/// an empty flight lies between (as Linux's `tcp_rate_check_app_limited`).
+#[test]
+fn it_tells_that_the_application_limits_the_rate() {
+    let mut x = path(|_| {});
+    for n in 0..5 {
+        // The second one waits for the acknowledgment of the first.
+        x.write_octets(500).ignore_but_learn();
+        x.write_octets(500).ignore_but_learn();
+        let una = 1 + 1000 * n;
+        x.after(ms(100)).peer(&format!(". 1:1(0) ack {}", una + 500)).ignore_but_learn();
+        assert!(x.info().app_limited, "{n}: alone");
+        x.after(ms(100)).peer(&format!(". 1:1(0) ack {}", una + 1000)).ignore();
+        assert!(x.info().app_limited, "{n}: held back");
+    }
+    x.write_octets(100_000).ignore_but_learn();
+    for _ in 0..3 {
+        x.after(ms(100));
+        let all = x.stack_nxt();
+        x.peer(&format!(". 1:1(0) ack {all}")).ignore_but_learn();
+    }
+    assert!(!x.info().app_limited, "a full window");
 }
 
 /// tcpi_reordering: by how many segments something was late; three until more was seen.

@@ -117,10 +117,17 @@ impl Synchronized {
             self.stats.on_rate(rate);
         }
         let segments = delivery.octets.div_ceil(snd.mss.max(1));
+        // No more of them than were sent, into however many acknowledgments a peer cuts them.
+        let sent = self.stats.data_segs_out.wrapping_add(u32::from(snd.fin_sent()));
+        let segments = segments.min(sent.saturating_sub(self.stats.delivered));
         self.stats.delivered = self.stats.delivered.wrapping_add(segments);
         self.stats.delivered_ce = self.stats.delivered_ce.wrapping_add(if ece { segments } else { 0 });
         let in_use = self.rcv.timestamps.is_some();
         let echo = seg.options.timestamps.filter(|_| in_use).map(|option| option.echo);
+        // After several timeouts an echo from before them mostly comes from a peer that has this, and whose acknowledgment was lost: it
+        // tells neither a round trip nor that nothing else was lost. (With SACK its D-SACK tells so.)
+        let blackout = !by_sack && snd.rto.expiries > 1;
+        let echo = echo.filter(|echo| !blackout || !timestamps::before(*echo, snd.out.recovery.resent_at));
         AckContext {
             ack: seg.ack,
             acked,
@@ -156,6 +163,9 @@ impl Synchronized {
             snd.out.recovery.tail_loss.on_measured();
         }
         self.forget_old_reduction();
+        if let Some(out) = self.snd.out.made() {
+            out.rack.on_progress(context.ack);
+        }
         self.check_mtu_probe(common, env, context.acked);
         self.relieve_writer(common, env);
         let writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);

@@ -25,6 +25,8 @@ pub(super) struct Chrono {
     account: Account,
     since: Instant,
     spent: [u32; 3],
+    /// Nanoseconds that make no whole millisecond yet, whoever spent them.
+    rest: u32,
 }
 
 /// Microseconds with data to send, and those of them spent waiting for the peer's window and for room in the buffer.
@@ -37,7 +39,7 @@ pub(super) struct Spent {
 
 impl Chrono {
     pub fn new(now: Instant) -> Chrono {
-        Chrono { account: Account::Idle, since: now, spent: [0; 3] }
+        Chrono { account: Account::Idle, since: now, spent: [0; 3], rest: 0 }
     }
 
     /// From now on the time goes to `account`.
@@ -45,9 +47,11 @@ impl Chrono {
         if account == self.account {
             return;
         }
-        let spent = u32::try_from(self.running(now).as_millis()).unwrap_or(u32::MAX);
-        if let Some(sum) = slot(self.account).map(|slot| &mut self.spent[slot]) {
-            *sum = sum.saturating_add(spent);
+        if let Some(slot) = slot(self.account) {
+            let spent = self.running(now) + Duration::from_nanos(u64::from(self.rest));
+            self.rest = (spent.as_nanos() % 1_000_000) as u32;
+            let millis = u32::try_from(spent.as_millis()).unwrap_or(u32::MAX);
+            self.spent[slot] = self.spent[slot].saturating_add(millis);
         }
         (self.account, self.since) = (account, now);
     }
@@ -109,5 +113,16 @@ mod tests {
         assert_eq!(chrono.spent(at(90)), Spent { busy: 26_000, window: 5000, buffer: 1000 });
         chrono.charge(Account::Busy, at(100));
         assert_eq!(chrono.spent(at(107)).busy, 33_000);
+    }
+
+    #[test]
+    fn many_short_times_add_up() {
+        let mut chrono = Chrono::new(Instant::ZERO);
+        for n in 0..1000 {
+            let begin = Instant::ZERO + Duration::from_millis(n);
+            chrono.charge(Account::Busy, begin);
+            chrono.charge(Account::Idle, begin + Duration::from_micros(400));
+        }
+        assert_eq!(chrono.spent(Instant::ZERO + Duration::from_secs(2)).busy, 400_000);
     }
 }

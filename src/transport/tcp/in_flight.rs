@@ -67,14 +67,15 @@ impl WhileInFlight {
         self.0.as_deref_mut()
     }
 
-    /// Octets from `una` on leave, and nothing was in flight; `delivered` octets came before them on this connection.
-    pub fn begin(&mut self, now: Instant, una: SeqNumber, delivered: u64) {
+    /// Octets from `una` on leave, and nothing was in flight; `delivered` octets came before them on this connection. `app_limited`: not
+    /// for want of a window.
+    pub fn begin(&mut self, now: Instant, una: SeqNumber, delivered: u64, app_limited: bool) {
         let flight = self.0.get_or_insert_default();
         if !core::mem::replace(&mut flight.begun, true) {
             // RFC 6582 §3.2 step 1.
             flight.recovery.recover = una.sub(1);
         }
-        flight.rate.restart(now, delivered);
+        flight.rate.restart(now, delivered, app_limited);
     }
 
     /// Everything sent is acknowledged, up to `una`: gives the memory back, unless something of it is still to be remembered.

@@ -463,8 +463,9 @@ impl Synchronized {
         let from = snd.offset(plan.seq);
         let range = from..from + u64::from(octets);
         let pipe = snd.out.board.pipe();
+        let late = core::mem::take(&mut snd.offered_late);
         if snd.una == snd.nxt {
-            snd.out.begin(env.now, snd.una, snd.buffer.start());
+            snd.out.begin(env.now, snd.una, snd.buffer.start(), late);
         }
         let stamp = snd.out.rate.stamp(env.now, pipe + octets);
         snd.congestion.on_sent(env.now, octets, pipe);

@@ -87,6 +87,11 @@ impl Rack {
         late.is_some()
     }
 
+    /// SND.UNA moved: a round trip that is over need not be remembered, and must not when sequence numbers wrap.
+    pub fn on_progress(&mut self, una: SeqNumber) {
+        self.dsack_round.take_if(|end| !una.before(*end));
+    }
+
     /// A D-SACK came: what was sent again had only been reordered (step 4). Once a round trip.
     pub fn on_dsack(&mut self, reordering: &mut Reordering, una: SeqNumber, nxt: SeqNumber) {
         if self.dsack_round.is_some_and(|end| una.before(end)) {

@@ -28,11 +28,15 @@ impl DeliveryRate {
         app_limited: 0,
     };
 
-    /// Nothing is in flight: what was sent so far is delivered, and time begins anew.
-    pub fn restart(&mut self, now: Instant, delivered: u64) {
+    /// Nothing is in flight: what was sent so far is delivered, and time begins anew. `app_limited`: what leaves now was offered when
+    /// nothing else was left to send.
+    pub fn restart(&mut self, now: Instant, delivered: u64, app_limited: bool) {
         self.delivered = self.delivered.max(delivered);
         self.first_sent_at = now;
         self.delivered_at = now;
+        if app_limited {
+            self.on_app_limited(0);
+        }
     }
 
     /// What is noted with octets that leave now, `in_flight` with them.
@@ -80,7 +84,7 @@ impl DeliveryRate {
         })
     }
 
-    /// The application has nothing more to send and the window has room.
+    /// The application offers more only now, and the window has room.
     pub fn on_app_limited(&mut self, in_flight: u32) {
         self.app_limited = (self.delivered + u64::from(in_flight)).max(1);
     }

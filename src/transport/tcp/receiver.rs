@@ -74,7 +74,9 @@ impl Receiver {
     /// What a buffer of `capacity` allows to be advertised; the step is RFC 9293 §3.8.6.2.2's.
     pub fn room(&self, capacity: u32) -> Room {
         let free = self.free(capacity);
-        Room { free, offer: free.min(self.ssthresh), step: u32::from(self.mss).min(capacity / 2) }
+        let memory = capacity.saturating_add(capacity.max(16 << self.window.scale));
+        let limit = memory.saturating_sub(self.buffer.unread() as u32);
+        Room { free, limit, offer: free.min(self.ssthresh), step: u32::from(self.mss).min(capacity / 2) }
     }
 
     /// A segment demands an acknowledgment of its own.

@@ -64,6 +64,8 @@ pub(super) struct Sender {
     pub more: bool,
     /// Cork and Nagle are overruled once.
     pub push_once: bool,
+    /// What is sent next was offered when nothing else was left to send.
+    pub offered_late: bool,
     /// SND.UP, while it is not acknowledged.
     pub urgent: Option<SeqNumber>,
     /// End of the last segment sent that was not full.
@@ -139,6 +141,7 @@ impl Sender {
             fin: false,
             more: false,
             push_once: false,
+            offered_late: true,
             urgent: None,
             small_end: una,
             by_sack: start.by_sack,
@@ -214,6 +217,19 @@ impl Sender {
         }
         let window = self.congestion.cwnd().saturating_add(self.out.recovery.limited_transmit(self.mss));
         window.saturating_sub(self.in_network())
+    }
+
+    /// More is about to be queued. As Linux (`tcp_rate_check_app_limited`): where that was waited for and not for the path, rates tell
+    /// what the application offers until what is in flight now is delivered.
+    pub fn on_offer(&mut self) {
+        if self.unsent() >= self.mss || self.cwnd_room() == 0 || self.out.board.lost() > 0 {
+            return;
+        }
+        self.offered_late = true;
+        let in_flight = self.out.board.pipe();
+        if let Some(out) = self.out.made() {
+            out.rate.on_app_limited(in_flight);
+        }
     }
 
     /// What counts against the congestion window. NewReno's recovery inflates the window instead of counting what has left.

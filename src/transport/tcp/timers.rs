@@ -203,10 +203,6 @@ impl Synchronized {
         let snd = &mut self.snd;
         let limited = snd.blocked == Blocked::Cwnd;
         snd.usage.on_round_end(snd.una, snd.nxt, limited);
-        let in_flight = snd.out.board.pipe();
-        if in_flight > 0 && !snd.wants_to_send() && snd.out.board.lost() == 0 && snd.cwnd_room() > 0 {
-            snd.out.rate.on_app_limited(in_flight);
-        }
         if snd.una == snd.nxt && !snd.wants_to_send() {
             snd.owed_since = None;
         } else {

@@ -317,6 +317,7 @@ impl Synchronized {
             return Err(Errno::EAGAIN);
         }
         let (count, all) = (room.min(data.len()), room >= data.len());
+        snd.on_offer();
         snd.buffer.take(env.pool, data, count);
         snd.more = flags.contains(MsgFlags::MORE) && all;
         if flags.contains(MsgFlags::EOR) && all && count > 0 {
