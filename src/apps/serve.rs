@@ -15,6 +15,7 @@ use crate::host::Readiness;
 use crate::link::Setup;
 use crate::runtime::{PollEvent, Stack, Trigger};
 use crate::socket::{Poller, TcpListener, TcpStream};
+use bytes::Bytes;
 use connection::{Connection, Turn};
 use slotmap::{Key as _, KeyData, SlotMap};
 use std::collections::VecDeque;
@@ -139,7 +140,7 @@ pub struct Server {
     /// Connections that wait for the peer's FIN, and until when.
     lingering: VecDeque<(Instant, u64)>,
     rooms: Rooms,
-    pattern: Vec<u8>,
+    pattern: Bytes,
     scratch: Vec<u8>,
     root: Option<PathBuf>,
     verbose: bool,
@@ -177,7 +178,7 @@ impl Server {
             connections: SlotMap::with_key(),
             lingering: VecDeque::new(),
             rooms: Rooms::default(),
-            pattern: chargen_pattern(),
+            pattern: chargen_pattern().into(),
             scratch: vec![0; BLOCK],
             root: None,
             verbose: false,

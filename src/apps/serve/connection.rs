@@ -7,6 +7,7 @@ use crate::apps::http::Head;
 use crate::apps::service::{CHARGEN_BLOCK, CHARGEN_PERIOD, daytime};
 use crate::host::Readiness;
 use crate::socket::TcpStream;
+use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -137,7 +138,7 @@ impl Connection {
     /// Does what can be done now. Complete lines of the chat go to `line`.
     pub fn turn(
         &mut self,
-        pattern: &[u8],
+        pattern: &Bytes,
         scratch: &mut [u8],
         root: Option<&Path>,
         line: &mut dyn FnMut(&str),
@@ -152,7 +153,7 @@ impl Connection {
 
     fn try_turn(
         &mut self,
-        pattern: &[u8],
+        pattern: &Bytes,
         scratch: &mut [u8],
         root: Option<&Path>,
         line: &mut dyn FnMut(&str),
@@ -231,7 +232,7 @@ impl Connection {
     }
 
     /// Whatever came in is thrown away (RFC 864), and a block of characters goes out. Is it over?
-    fn chargen(&mut self, pattern: &[u8], scratch: &mut [u8]) -> io::Result<bool> {
+    fn chargen(&mut self, pattern: &Bytes, scratch: &mut [u8]) -> io::Result<bool> {
         match self.stream.read(scratch) {
             Ok(0) => return Ok(true),
             Ok(_) => {}
@@ -239,7 +240,7 @@ impl Connection {
             Err(error) => return Err(error),
         }
         if let Talk::Chargen(place) = &mut self.talk {
-            let sent = self.stream.write(&pattern[*place..][..CHARGEN_BLOCK])?;
+            let sent = self.stream.send_owned(&mut pattern.slice(*place..*place + CHARGEN_BLOCK))?;
             *place = (*place + sent) % CHARGEN_PERIOD;
         }
         Ok(false)
