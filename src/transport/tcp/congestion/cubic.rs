@@ -50,8 +50,8 @@ pub(in super::super) struct Cubic {
     remainder: u32,
     /// Until when the sender is known to have been busy.
     busy: Instant,
-    /// The congestion avoidance stage under way.
-    curve: Option<Curve>,
+    /// The congestion avoidance stage under way: few connections are in one.
+    curve: Option<Box<Curve>>,
     hystart: Hystart,
     /// As it was before the last reduction.
     saved: Option<Box<Saved>>,
@@ -81,7 +81,7 @@ struct Saved {
     ssthresh: u32,
     w_max: u32,
     cwnd_prior: u32,
-    curve: Option<Curve>,
+    curve: Option<Box<Curve>>,
 }
 
 impl Cubic {
@@ -128,7 +128,7 @@ impl Cubic {
 
     /// Congestion avoidance (§4.2 to §4.5): `acked` octets while the window was in use.
     fn avoid(&mut self, now: Instant, acked: u32) {
-        let mut curve = self.curve.take().unwrap_or_else(|| self.begin(now));
+        let mut curve = self.curve.take().unwrap_or_else(|| Box::new(self.begin(now)));
         let target = curve.window(now, self.min_rtt, self.mss);
         // The target lies between cwnd and 1.5 cwnd; one round trip later it is reached.
         let least = if self.w_max == 0 { self.cwnd / SEARCH } else { 0 };
