@@ -57,6 +57,26 @@ fn copies_and_owned_octets_keep_their_order() {
     assert!(server.recv_owned(1).expect("the end").is_empty());
 }
 
+/// Large segments over many small pieces.
+#[test]
+fn few_and_many_octets_in_turn_arrive_as_they_were_sent() {
+    let (one, other) = pair_of(65_535);
+    let (mut client, mut server) = connected(&one, &other);
+    let text = pattern(4 << 20);
+    let whole = text.clone();
+    let sender = std::thread::spawn(move || {
+        for part in text.chunks(16_400) {
+            client.write_all(&part[..10]).expect("sent");
+            client.send_owned(&mut Bytes::copy_from_slice(&part[10..])).expect("sent");
+        }
+        assert_eq!(client.info().expect("open").total_retrans, 0);
+    });
+    let mut got = Vec::new();
+    server.read_to_end(&mut got).expect("received");
+    sender.join().expect("all sent");
+    assert!(got == whole);
+}
+
 #[test]
 fn who_must_not_wait_gives_away_what_fits() {
     let (one, other) = pair();

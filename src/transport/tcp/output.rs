@@ -11,6 +11,7 @@ use super::frto::Frto;
 use super::mtu_probing::Wish;
 use super::recovery::Mode;
 use super::sack::Demand;
+use super::send_buffer::THREE_SLICES;
 use super::sender::Blocked;
 use super::synchronized::Synchronized;
 use super::timers::Probe;
@@ -93,7 +94,21 @@ impl Synchronized {
         let plan = self.plan_tail_probe(mss).or_else(|| self.plan_again(env, mss));
         let plan = plan.or_else(|| self.plan_new(common, env, limits, mss));
         let plan = plan.or_else(|| self.plan_probe()).or_else(|| self.plan_ack(env));
-        plan.map(|plan| Plan { sack, ..plan })
+        let plan = Plan { sack, ..plan? };
+        Some(self.within_three_slices(plan))
+    }
+
+    /// A segment lends three slices of the buffer. More octets than these are always enough for can lie in more pieces, where some are
+    /// the user's own and some are not: then it ends earlier.
+    fn within_three_slices(&self, plan: Plan) -> Plan {
+        if plan.len <= THREE_SLICES {
+            return plan;
+        }
+        let offset = self.snd.offset(plan.seq);
+        match self.snd.buffer.contiguous(offset, plan.len as usize) as u32 {
+            stored if stored < plan.len => Plan { len: stored, fin: false, push: false, ..plan },
+            _ => plan,
+        }
     }
 
     // --- acknowledgments ---------------------------------------------------------------------------------------

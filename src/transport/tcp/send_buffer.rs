@@ -1,7 +1,7 @@
 //! Octets that the user has sent and the peer has not acknowledged. They stay where `send` put them; segments lend slices.
 //!
-//! Positions are stream offsets: 0 is the octet after the SYN. Invariants: pieces lie end to end, none is empty, and an empty
-//! buffer holds no memory.
+//! Positions are stream offsets: 0 is the octet after the SYN. Invariants: pieces lie end to end, none is empty, an empty buffer holds
+//! no memory, and any [`THREE_SLICES`] octets lie in three pieces: of two neighbours one at least is full, or the user's.
 
 use crate::base::io::Source;
 use crate::base::pool::{Chunk, Pool};
@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 
 /// So many octets of the user's own are worth keeping where they are.
 const OWNED: usize = Pool::LARGE / 2;
+
+/// Any so many octets lie in three slices.
+pub(super) const THREE_SLICES: u32 = OWNED as u32;
 
 /// The send buffer.
 #[derive(Debug, Default)]
@@ -240,6 +243,21 @@ mod tests {
         assert_eq!(buffer.slices(40_100, 100_000).concat(), bytes(40_100, 10_000));
         buffer.release(&mut pool, 50_100);
         assert_eq!(buffer.memory_octets(), 0);
+    }
+
+    #[test]
+    fn many_pieces_are_told_and_few_octets_lie_in_three() {
+        let (mut buffer, mut pool) = (SendBuffer::default(), Pool::default());
+        for n in 0..20 {
+            buffer.push(&mut pool, &bytes(n * 16_394, 10));
+            let mut data = Bytes::from(bytes(n * 16_394 + 10, OWNED));
+            buffer.take(&mut pool, Source::Owned(&mut data), OWNED);
+        }
+        for offset in 0..buffer.end() - 65_536 {
+            assert_eq!(buffer.contiguous(offset, THREE_SLICES as usize), THREE_SLICES as usize);
+        }
+        assert!(buffer.contiguous(5, 65_536) < 65_536);
+        assert_eq!(buffer.slices(16_390, OWNED).concat(), bytes(16_390, OWNED));
     }
 
     #[test]
