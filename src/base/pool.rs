@@ -88,14 +88,14 @@ impl Pool {
         if let Some(packet) = self.packets.pop() {
             return packet;
         }
-        let back = self.lent.front_mut().is_some_and(|packet| packet.octets_mut().is_some());
-        let back = if back { self.lent.pop_front() } else { None };
+        let back = self.lent.iter_mut().position(|packet| packet.octets_mut().is_some());
+        let back = back.and_then(|place| self.lent.remove(place));
         back.unwrap_or_else(|| PacketBuf(Arc::new(vec![0; PacketBuf::LEN].into_boxed_slice())))
     }
 
     /// Part of a packet's memory, to be kept by somebody outside for as long as they want.
     pub fn lend(&mut self, packet: &PacketBuf, range: Range<usize>) -> Bytes {
-        if !self.lent.back().is_some_and(|last| Arc::ptr_eq(&last.0, &packet.0)) {
+        if !self.lent.iter().any(|known| Arc::ptr_eq(&known.0, &packet.0)) {
             if (self.lent.len() + 1) * PacketBuf::LEN > Pool::KEEP {
                 self.lent.pop_front();
             }
@@ -154,6 +154,15 @@ mod tests {
         assert_eq!(parts.concat(), b"text");
         drop(parts);
         assert_eq!(pool.take_packet()[..4], *b"text", "the same memory again");
+        let (mut one, mut other) = (pool.take_packet(), pool.take_packet());
+        one.octets_mut().expect("nobody else has it")[0] = 1;
+        other.octets_mut().expect("nobody else has it")[0] = 2;
+        let parts: Vec<Bytes> =
+            (0..6).map(|n| pool.lend(if n % 2 == 0 { &one } else { &other }, n..n + 1)).collect();
+        drop((one, other, parts));
+        let mut again = [pool.take_packet()[0], pool.take_packet()[0]];
+        again.sort_unstable();
+        assert_eq!(again, [1, 2], "in whatever order they were lent");
         for _ in 0..1000 {
             let packet = pool.take_packet();
             core::mem::forget(pool.lend(&packet, 0..1));

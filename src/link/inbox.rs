@@ -67,12 +67,14 @@ impl Inbox {
             Err(errno) => refusal = refusal.filter(|known| *known != Errno::AGAIN).or(Some(errno)),
         };
         // SAFETY: after a failure the slots are leaked.
-        if unsafe { open.read(fd, slots, tell) }.is_err() {
-            *ring = None;
-            core::mem::take(&mut self.slots).leak();
-            self.read.clear();
-        } else if let Some(errno) = refusal {
-            self.read.push_back((0, Err(errno)));
+        let failed = unsafe { open.read(fd, slots, tell) }.is_err();
+        if failed {
+            self.slots = core::mem::take(&mut self.slots).leak().to_vec();
+        }
+        match refusal {
+            Some(errno) if !ring::is_unable(errno) && !failed => self.read.push_back((0, Err(errno))),
+            Some(_) | None if failed || refusal.is_some() => *ring = None,
+            Some(_) | None => {}
         }
     }
 }

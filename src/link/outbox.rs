@@ -51,18 +51,30 @@ impl Outbox {
         if self.ends.is_empty() {
             return Ok(());
         }
-        let result = match ring {
-            // SAFETY: after a failure the octets are leaked.
-            Some(open) if self.ends.len() > 1 => match unsafe { open.write(fd, self.packets()) } {
-                Ok(result) => result,
-                Err(errno) => {
-                    *ring = None;
-                    core::mem::take(&mut self.octets).leak();
-                    Err(errno)
+        let mut result = Ok(());
+        // What has not left with the ring leaves without.
+        let mut left: ArrayVec<bool, { ring::MOST }> = self.ends.iter().map(|_| true).collect();
+        if let Some(open) = ring.as_mut().filter(|_| self.ends.len() > 1) {
+            let mut able = true;
+            let tell = |number: usize, done: Result<usize, Errno>| match done {
+                Err(errno) if ring::is_unable(errno) => able = false,
+                done => {
+                    left[number] = false;
+                    result = result.and(done.map(|_| ()));
                 }
-            },
-            _ => self.packets().map(|packet| one(fd, packet)).fold(Ok(()), Result::and),
-        };
+            };
+            // SAFETY: after a failure the octets are leaked.
+            if unsafe { open.write(fd, self.packets(), tell) }.is_err() {
+                able = false;
+                self.octets = core::mem::take(&mut self.octets).leak().to_vec();
+            }
+            if !able {
+                *ring = None;
+            }
+        }
+        for (packet, _) in self.packets().zip(&left).filter(|(_, left)| **left) {
+            result = result.and(retry_on_intr(|| write(fd, packet)).map(|_| ()));
+        }
         self.octets.clear();
         self.ends.clear();
         result.map_err(DeviceError::from_tun)
@@ -72,10 +84,6 @@ impl Outbox {
         let starts = core::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.octets[start..end])
     }
-}
-
-fn one(fd: &impl AsFd, packet: &[u8]) -> Result<(), Errno> {
-    retry_on_intr(|| write(fd, packet)).map(|_| ())
 }
 
 #[cfg(test)]
@@ -137,6 +145,23 @@ mod tests {
             outbox.flush(&near, &mut ring).expect("sent");
             assert_eq!(arrived(&far).len(), 100 % ring::MOST);
         }
+    }
+
+    /// A named pipe takes nothing through a ring that is to be done at once, as a TUN before Linux 6.4.
+    #[test]
+    fn a_file_that_a_ring_cannot_write_is_written_without() {
+        let path = std::env::temp_dir().join(format!("tunstack-outbox-{}", std::process::id()));
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a named pipe");
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK;
+        let pipe = rustix::fs::open(&path, flags, mode).expect("opened");
+        std::fs::remove_file(&path).expect("ours");
+        let (mut outbox, mut ring) = (Outbox::default(), Ring::open());
+        for part in [b"one ", b"two ", b"thre"] {
+            outbox.push(&pipe, &mut ring, b"", &packet([part, b"", b"", b""])).expect("taken");
+        }
+        outbox.flush(&pipe, &mut ring).expect("sent");
+        assert_eq!(arrived(&pipe).concat(), b"one two thre");
     }
 
     #[test]

@@ -8,6 +8,11 @@ use io_uring::{IoUring, opcode, types};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 
+/// Does this say that the kernel knows no such operation on a TUN? Up to Linux 6.3 none can be done at once there.
+pub(super) fn is_unable(errno: Errno) -> bool {
+    matches!(errno, Errno::OPNOTSUPP | Errno::INVAL)
+}
+
 /// Reads or writes in one call at most.
 pub(super) const MOST: usize = 32;
 
@@ -28,25 +33,24 @@ impl Ring {
     /// `None` where the kernel or a sandbox does not let us. No file is registered: an interface would outlive its process by as long as
     /// the kernel takes to tidy the ring up.
     pub fn open() -> Option<Ring> {
-        IoUring::builder().dontfork().build(MOST as u32).ok().map(Ring)
+        IoUring::builder().build(MOST as u32).ok().map(Ring)
     }
 
-    /// Writes `packets`, [`MOST`] at most, in order. One that fails does not hold up the others; the last failure is told.
+    /// Writes `packets`, [`MOST`] at most, in order, and tells what came of each. One that fails does not hold up the others.
     ///
     /// # Safety
-    /// After an outer error the octets must stay where they are for good.
+    /// After an error the octets must stay where they are for good.
     pub unsafe fn write<'a>(
         &mut self,
         fd: &impl AsFd,
         packets: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Result<(), Errno>, Errno> {
+        tell: impl FnMut(usize, Result<usize, Errno>),
+    ) -> Result<(), Errno> {
         let fd = types::Fd(fd.as_fd().as_raw_fd());
         let entry = |packet: &[u8]| opcode::Write::new(fd, packet.as_ptr(), packet.len() as u32);
         let entries = packets.map(|packet| entry(packet).offset(NO_OFFSET).rw_flags(AT_ONCE).build());
-        let mut result = Ok(());
         // SAFETY: the octets outlive this call, and after a failure the caller keeps them.
-        unsafe { self.run(entries, |_, done| result = result.and(done.map(|_| ()))) }?;
-        Ok(result)
+        unsafe { self.run(entries, tell) }
     }
 
     /// Reads a packet into each of `slots`, [`MOST`] at most, and tells what came of it.

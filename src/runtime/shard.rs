@@ -186,6 +186,7 @@ impl Shard {
         // What was left to answers that never came.
         self.transmit(self.clock.now());
         let more = self.take_in(signals);
+        self.hand_over_strays();
         match self.host.is_traced() {
             true => drop(self.settle(self.last_round)),
             false => drop(self.announce()),
@@ -284,19 +285,27 @@ impl Shard {
                         None => {}
                         Some(Ok(())) => return false,
                         Some(Err(error)) => {
-                            self.on_device_error(now, &error);
-                            return false;
+                            if !self.goes_on_after(now, &error) {
+                                return false;
+                            }
                         }
                     }
                 }
                 Ok(None) => return false,
                 Err(error) => {
-                    self.on_device_error(now, &error);
-                    return false;
+                    if !self.goes_on_after(now, &error) {
+                        return false;
+                    }
                 }
             }
         }
         false
+    }
+
+    /// The device failed: does it hold packets that its descriptor does not tell of?
+    fn goes_on_after(&mut self, now: Instant, error: &DeviceError) -> bool {
+        self.on_device_error(now, error);
+        self.device.as_ref().is_some_and(Device::holds_packets)
     }
 
     fn on_device_error(&mut self, now: Instant, error: &DeviceError) {
@@ -418,6 +427,13 @@ impl Shard {
             return;
         }
         let now = self.clock.now();
+        if errno != Errno::ENODEV {
+            // What was left to answers that do not come.
+            self.transmit(now);
+        }
+        if self.ended.is_some() {
+            return;
+        }
         self.ended = Some(errno);
         self.host.fail_all(now, errno);
         self.publish();
@@ -531,6 +547,8 @@ impl Shard {
             Role::Thread(_) => attention.kick(),
             Role::Reactor => return None,
         }
+        // What was left to answers, and the timer: the descriptor would not tell of them.
+        self.settle(self.clock.now());
         // The event loop looks at the descriptor before it makes a round.
         self.device_tells(true);
         self.role = Role::Reactor;

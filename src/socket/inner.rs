@@ -192,7 +192,12 @@ impl Inner {
 
     /// Receives up to `most` octets in memory of their own.
     pub fn recv_owned(&self, most: usize) -> Result<Bytes, Errno> {
-        let op = |host: &mut Host, now| host.recv_owned(now, self.id, most);
+        let lowat = self.recv_lowat.load(Ordering::Relaxed) > 1 && !self.is_nonblocking();
+        let ready = Readiness::READABLE | Readiness::ERROR | Readiness::HANGUP | Readiness::READ_HANGUP;
+        let op = |host: &mut Host, now| match lowat && !host.readiness(self.id).intersects(ready) {
+            true => Err(Errno::EAGAIN),
+            false => host.recv_owned(now, self.id, most),
+        };
         match self.wait(Direction::Read, false, |host, now| not_yet(op(host, now))) {
             Err(errno @ (Errno::ENODEV | Errno::ENETDOWN | Errno::EIO)) => {
                 let left = self.shared.leftover(|shard, now| op(&mut shard.host, now));

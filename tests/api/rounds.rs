@@ -66,3 +66,18 @@ fn a_thread_that_does_not_answer_holds_nothing_back_for_long() {
     assert_eq!((&server).read(&mut [0; 8]).expect("both"), 2);
     assert_eq!((&server).read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+/// What a poller's round has left is not forgotten by the event loop that comes after it.
+#[test]
+fn an_event_loop_sends_what_is_left() {
+    let (one, other) = pair();
+    let (mut client, server) = connected(&one, &other);
+    let poller = Poller::new(&other).expect("poller");
+    poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+    let before = other.counters().tcp_out_segs;
+    client.write_all(b"?").expect("sent");
+    let mut events: Vec<PollEvent> = Vec::with_capacity(4);
+    assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+    let _reactor = other.reactor().expect("the role is free");
+    assert!(other.counters().tcp_out_segs > before);
+}

@@ -119,7 +119,7 @@ impl Synchronized {
         let segments = delivery.octets.div_ceil(snd.mss.max(1));
         // No more of them than were sent, into however many acknowledgments a peer cuts them.
         let sent = self.stats.data_segs_out.wrapping_add(u32::from(snd.fin_sent()));
-        let segments = segments.min(sent.saturating_sub(self.stats.delivered));
+        let segments = segments.min(sent.wrapping_sub(self.stats.delivered));
         self.stats.delivered = self.stats.delivered.wrapping_add(segments);
         self.stats.delivered_ce = self.stats.delivered_ce.wrapping_add(if ece { segments } else { 0 });
         let in_use = self.rcv.timestamps.is_some();
