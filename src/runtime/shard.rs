@@ -281,14 +281,13 @@ impl Shard {
                     }
                     packets += read.packets;
                     octets += read.len;
-                    match read.end {
-                        None => {}
-                        Some(Ok(())) => return false,
-                        Some(Err(error)) => {
-                            if !self.goes_on_after(now, &error) {
-                                return false;
-                            }
-                        }
+                    let over = match read.end {
+                        None => false,
+                        Some(Ok(())) => true,
+                        Some(Err(error)) => !self.goes_on_after(now, &error),
+                    };
+                    if over {
+                        return false;
                     }
                 }
                 Ok(None) => return false,
