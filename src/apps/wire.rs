@@ -230,8 +230,8 @@ fn print_plan(options: &cli::Wire, setups: &[Setup; 2]) {
 
 /// Two ends with one address cannot reach each other.
 fn refuse_one_address(options: &cli::Wire) -> Outcome {
-    let ours = options.a_addr.iter().map(|cidr| cidr.address);
-    match ours.into_iter().find(|address| options.b_addr.iter().any(|cidr| cidr.address == *address)) {
+    let mut ours = options.a_addr.iter().map(|cidr| cidr.address);
+    match ours.find(|address| options.b_addr.iter().any(|cidr| cidr.address == *address)) {
         None => Ok(()),
         Some(address) => {
             let why =

@@ -72,9 +72,9 @@ impl Inbox {
             self.slots = core::mem::take(&mut self.slots).leak().to_vec();
         }
         match refusal {
-            Some(errno) if !ring::is_unable(errno) && !failed => self.read.push_back((0, Err(errno))),
-            Some(_) | None if failed || refusal.is_some() => *ring = None,
-            Some(_) | None => {}
+            refusal if failed || refusal.is_some_and(ring::is_unable) => *ring = None,
+            Some(errno) => self.read.push_back((0, Err(errno))),
+            None => {}
         }
     }
 }

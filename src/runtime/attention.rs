@@ -63,13 +63,9 @@ impl Spin {
 
     /// Is this wait to begin with a look?
     fn is_due(&mut self) -> bool {
-        match self.skip {
-            0 => true,
-            _ => {
-                self.skip -= 1;
-                false
-            }
-        }
+        let due = self.skip == 0;
+        self.skip = self.skip.saturating_sub(1);
+        due
     }
 
     fn on_result(&mut self, found: bool) {

@@ -15,6 +15,7 @@ mod gather;
 mod reactor;
 mod shard;
 mod siblings;
+mod slots;
 mod wake;
 mod watch;
 

@@ -4,6 +4,7 @@ use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
 use super::clock::Clock;
 use super::gather::{Gathered, gather};
 use super::siblings::Siblings;
+use super::slots::Slots;
 use super::wake::{Direction, dismiss, enroll};
 use super::watch::{PollerId, PollerState};
 use crate::base::{Duration, Errno, Instant};
@@ -38,58 +39,6 @@ pub(crate) enum Role {
     Thread(u64),
     /// The embedder's event loop.
     Reactor,
-}
-
-/// Who waits for one socket. Small while that is one poller, for there may be a million.
-#[derive(Debug, Default)]
-struct Slots {
-    poller: Option<PollerId>,
-    more: Option<Box<More>>,
-}
-
-/// Threads and tasks that wait for one socket, and pollers beyond the first.
-#[derive(Debug, Default)]
-struct More {
-    read: Vec<Waker>,
-    write: Vec<Waker>,
-    pollers: Vec<PollerId>,
-}
-
-impl Slots {
-    fn pollers(&self) -> impl Iterator<Item = PollerId> {
-        let others = self.more.iter().flat_map(|more| &more.pollers);
-        self.poller.iter().chain(others).copied()
-    }
-
-    fn add_poller(&mut self, poller: PollerId) {
-        match self.poller {
-            None => self.poller = Some(poller),
-            Some(_) => self.more.get_or_insert_default().pollers.push(poller),
-        }
-    }
-
-    fn remove_poller(&mut self, poller: PollerId) {
-        self.poller.take_if(|known| *known == poller);
-        if let Some(more) = &mut self.more {
-            more.pollers.retain(|known| *known != poller);
-        }
-    }
-
-    /// Hands over all who wait in one direction.
-    fn take(&mut self, direction: Direction, wakes: &mut Vec<Waker>) {
-        if let Some(more) = &mut self.more {
-            wakes.append(more.list(direction));
-        }
-    }
-}
-
-impl More {
-    fn list(&mut self, direction: Direction) -> &mut Vec<Waker> {
-        match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
-        }
-    }
 }
 
 /// A blocked thread; `term` is set when the role was handed to it.
@@ -188,12 +137,13 @@ impl Shard {
         let more = self.take_in(signals);
         self.hand_over_strays();
         match self.host.is_traced() {
-            true => drop(self.settle(self.last_round)),
-            false => drop(self.announce()),
-        }
+            true => self.settle(self.last_round),
+            false => self.announce(),
+        };
         more
     }
 
+    /// Deadlines and packets. True when the device may have more.
     fn take_in(&mut self, signals: Signals) -> bool {
         if let Some(attention) = &self.attention {
             if signals.timer {

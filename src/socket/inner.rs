@@ -193,8 +193,7 @@ impl Inner {
     /// Receives up to `most` octets in memory of their own.
     pub fn recv_owned(&self, most: usize) -> Result<Bytes, Errno> {
         let lowat = self.recv_lowat.load(Ordering::Relaxed) > 1 && !self.is_nonblocking();
-        let ready = Readiness::READABLE | Readiness::ERROR | Readiness::HANGUP | Readiness::READ_HANGUP;
-        let op = |host: &mut Host, now| match lowat && !host.readiness(self.id).intersects(ready) {
+        let op = |host: &mut Host, now| match lowat && !self.is_worth_reading(host) {
             true => Err(Errno::EAGAIN),
             false => host.recv_owned(now, self.id, most),
         };
@@ -205,6 +204,12 @@ impl Inner {
             }
             result => result?.ok_or(Errno::EAGAIN),
         }
+    }
+
+    /// Has what came reached the low water mark, or will no more come?
+    fn is_worth_reading(&self, host: &Host) -> bool {
+        let ready = Readiness::READABLE | Readiness::ERROR | Readiness::HANGUP | Readiness::READ_HANGUP;
+        host.readiness(self.id).intersects(ready)
     }
 
     fn receive(&self, buf: &mut [u8], flags: MsgFlags, waiting: Waiting) -> Result<Received, Errno> {
@@ -238,9 +243,8 @@ impl Inner {
     ) -> Result<Received, Errno> {
         let mut got = Received::default();
         let peek = flags.contains(MsgFlags::PEEK);
-        let ready = Readiness::READABLE | Readiness::ERROR | Readiness::HANGUP | Readiness::READ_HANGUP;
         let finished = self.wait(Direction::Read, false, |host, now| {
-            if lowat > 1 && !host.readiness(self.id).intersects(ready) {
+            if lowat > 1 && !self.is_worth_reading(host) {
                 return Ok(None);
             }
             loop {

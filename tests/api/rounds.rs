@@ -3,10 +3,21 @@
 use crate::wires::{connected, pair};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
-use tunstack::runtime::{PollEvent, Trigger};
-use tunstack::socket::{Poller, Readiness};
+use tunstack::runtime::{PollEvent, Stack, Trigger};
+use tunstack::socket::{Poller, Readiness, TcpStream};
 
-const ONE: u64 = 1;
+/// A poller for one socket.
+fn watching(stack: &Stack, socket: &TcpStream) -> Poller {
+    let poller = Poller::new(stack).expect("poller");
+    poller.add(socket, 1, Readiness::READABLE, Trigger::Level).expect("add");
+    poller
+}
+
+/// Waits until the socket has something.
+fn wait(poller: &Poller) {
+    let mut events: Vec<PollEvent> = Vec::with_capacity(4);
+    assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+}
 
 /// Fresh connections, on which each octet is acknowledged at once if it is acknowledged alone.
 #[test]
@@ -17,16 +28,14 @@ fn an_answer_in_a_batch_carries_the_acknowledgment() {
     for _ in 0..VISITS {
         let (mut client, mut server) = connected(&one, &other);
         server.set_nonblocking(true).expect("set");
-        let poller = Poller::new(&other).expect("poller");
-        poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+        let poller = watching(&other, &server);
         let asking = std::thread::spawn(move || {
             client.write_all(b"?").expect("sent");
             let mut answer = [0];
             client.read_exact(&mut answer).expect("answered");
             client
         });
-        let mut events: Vec<PollEvent> = Vec::with_capacity(4);
-        assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+        wait(&poller);
         let batch = other.batch();
         let mut question = [0; 2];
         assert_eq!(server.read(&mut question).expect("asked"), 1);
@@ -43,11 +52,9 @@ fn an_answer_in_a_batch_carries_the_acknowledgment() {
 fn a_thread_that_does_not_answer_holds_nothing_back_for_long() {
     let (one, other) = pair();
     let (mut client, server) = connected(&one, &other);
-    let poller = Poller::new(&other).expect("poller");
-    poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+    let poller = watching(&other, &server);
     client.write_all(b"?").expect("sent");
-    let mut events: Vec<PollEvent> = Vec::with_capacity(4);
-    assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+    wait(&poller);
     // This thread makes no call on `other` now.
     let until = Instant::now() + Duration::from_secs(5);
     while client.info().expect("open").unacked > 0 {
@@ -60,7 +67,7 @@ fn a_thread_that_does_not_answer_holds_nothing_back_for_long() {
     let before = other.counters().tcp_out_segs;
     client.write_all(b"?").expect("sent");
     for _ in 0..3 {
-        assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+        wait(&poller);
     }
     assert!(other.counters().tcp_out_segs > before, "the second wait sends what the first one left");
     assert_eq!((&server).read(&mut [0; 8]).expect("both"), 2);
@@ -72,12 +79,10 @@ fn a_thread_that_does_not_answer_holds_nothing_back_for_long() {
 fn an_event_loop_sends_what_is_left() {
     let (one, other) = pair();
     let (mut client, server) = connected(&one, &other);
-    let poller = Poller::new(&other).expect("poller");
-    poller.add(&server, ONE, Readiness::READABLE, Trigger::Level).expect("add");
+    let poller = watching(&other, &server);
     let before = other.counters().tcp_out_segs;
     client.write_all(b"?").expect("sent");
-    let mut events: Vec<PollEvent> = Vec::with_capacity(4);
-    assert_eq!(poller.wait(&mut events, None).expect("an event"), 1);
+    wait(&poller);
     let _reactor = other.reactor().expect("the role is free");
     assert!(other.counters().tcp_out_segs > before);
 }

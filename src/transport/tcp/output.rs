@@ -99,14 +99,18 @@ impl Synchronized {
     }
 
     /// A segment lends three slices of the buffer. More octets than these are always enough for can lie in more pieces, where some are
-    /// the user's own and some are not: then it ends earlier.
+    /// the user's own and some are not: then it ends earlier, and a run of
+    /// several segments with a whole one.
     fn within_three_slices(&self, plan: Plan) -> Plan {
         if plan.len <= THREE_SLICES {
             return plan;
         }
         let offset = self.snd.offset(plan.seq);
         match self.snd.buffer.contiguous(offset, plan.len as usize) as u32 {
-            stored if stored < plan.len => Plan { len: stored, fin: false, push: false, ..plan },
+            stored if stored < plan.len => {
+                let whole = stored / plan.mss * plan.mss;
+                Plan { len: if whole > 0 { whole } else { stored }, fin: false, push: false, ..plan }
+            }
             _ => plan,
         }
     }
@@ -352,8 +356,7 @@ impl Synchronized {
             if most > mss && ends && self.may_end_run(common, run).is_ok() {
                 len = run;
             }
-            let stored = snd.buffer.contiguous(offset, len as usize) as u32;
-            return Ok(if stored < len { (stored / mss * mss).max(stored.min(mss)) } else { len });
+            return Ok(len);
         }
         if allowed == run {
             return self.may_end_run(common, run).map(|()| run);
