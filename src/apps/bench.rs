@@ -9,15 +9,19 @@ mod report;
 mod smol;
 
 use super::cli;
-use super::failure::{Doing as _, Failure, Outcome};
+use super::failure::{Doing as _, Failure, Outcome, plain};
+use super::signals::end_with_parent;
 use crate::base::Cidr;
 use crate::link::netns::{Namespace, enter_private, join};
 use clap::ValueEnum;
 use report::Report;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -108,6 +112,7 @@ type Measured = [Option<f64>; METRICS.len()];
 
 /// Runs one of the servers that are measured.
 pub fn run_peer(options: &cli::BenchPeer) -> Outcome {
+    end_with_parent()?;
     match options.kind {
         PeerKind::Kernel => kernel::serve(options.addr.address),
         PeerKind::Smoltcp => smol::serve(options),
@@ -121,13 +126,27 @@ struct Plan {
     mtu: u32,
 }
 
+/// Connections that are measured in any case, and open files besides those of connections.
+const LEAST: usize = MANY;
+const SPARE: usize = 100;
+
 /// Runs `tunstack bench`.
 pub fn run(options: &cli::Bench) -> Outcome {
+    let outputs = ["json", "svg"].map(|ending| options.out.with_extension(ending));
+    check_folder(&outputs[0])?;
     enter_private()?;
     let (seconds, rounds, connections) = if options.quick { (0.5, 1, 1000) } else { (2.0, 5, 10_000) };
     let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
     let connections = options.connections.map_or(connections, |count| count as usize);
-    let plan = Plan { time, connections: connections.min(descriptors()), mtu: options.mtu.unwrap_or(1500) };
+    let room = descriptors();
+    if connections.max(LEAST) > room {
+        let needed = connections.max(LEAST) + SPARE;
+        return Err(Failure::input(format!(
+            "{} open files are too few here: `ulimit -n {needed}`, or fewer --connections",
+            room + SPARE
+        )));
+    }
+    let plan = Plan { time, connections, mtu: options.mtu.unwrap_or(1500) };
     let wanted = |who: &Contestant| match who {
         Contestant::Kernel => true,
         Contestant::Shards => options.only.contains(who),
@@ -136,32 +155,59 @@ pub fn run(options: &cli::Bench) -> Outcome {
     let contestants: Vec<Contestant> = Contestant::ALL.into_iter().filter(wanted).collect();
     let mut report = Report { contestants, rounds: Vec::new(), seconds: time.as_secs_f64(), mtu: plan.mtu };
     let rounds = options.rounds.unwrap_or(rounds);
+    let (shows_progress, mut failed) = (std::io::stderr().is_terminal(), false);
     for round in 1..=rounds {
         let mut reached = Vec::new();
         for who in report.contestants.clone() {
-            err!("\rround {round} of {rounds}: {:12}", who.name());
+            if shows_progress {
+                err!("\rround {round} of {rounds}: {:12}", who.name());
+            }
             // Memory does not change from round to round, and ten thousand connections take their time.
             let idle = if round == 1 { plan.connections } else { 0 };
-            reached.push(measure(who, &plan, idle).unwrap_or_else(|failure| {
-                errln!("\r{} cannot be measured: {failure}", who.name());
-                Measured::default()
-            }));
+            let mut values = Measured::default();
+            if let Err(failure) = measure(who, &plan, idle, &mut values) {
+                let begin = if shows_progress { "\r" } else { "" };
+                errln!("{begin}{} cannot be measured to the end: {failure}", who.name());
+                failed = true;
+            }
+            reached.push(values);
         }
         report.rounds.push(reached);
     }
-    err!("\r{:40}\r", "");
-    out!("{}", report.table());
-    outln!(
-        "Rounds: {rounds}, medians; {:.1} s for each value; MTU {}; x: times the kernel's.",
-        time.as_secs_f64(),
-        plan.mtu
-    );
-    for (ending, text) in [("json", report.json()), ("svg", report.svg())] {
-        let path = options.out.with_extension(ending);
-        std::fs::write(&path, text).doing(format_args!("cannot write {}", path.display()))?;
+    if shows_progress {
+        err!("\r{:40}\r", "");
     }
-    outln!("{0}.json and {0}.svg have it all.", options.out.display());
-    Ok(())
+    out!("{}{}", report.table(), report.beside_smoltcp());
+    outln!(
+        "Rounds: {rounds}, medians; {:.1} s for each value; MTU {}; {} idle connections.\nx: times the kernel's.",
+        time.as_secs_f64(),
+        plan.mtu,
+        plan.connections
+    );
+    for (path, text) in outputs.iter().zip([report.json(), report.svg()]) {
+        std::fs::write(path, text).doing(format_args!("cannot write {}", path.display()))?;
+    }
+    outln!("{} and {} have it all.", outputs[0].display(), outputs[1].display());
+    match failed {
+        true => Err(Failure::run("not everything could be measured")),
+        false => Ok(()),
+    }
+}
+
+/// Before minutes are spent: can the results be written?
+fn check_folder(output: &Path) -> Outcome {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match rustix::fs::access(folder, Access::WRITE_OK) {
+        Ok(()) if folder.is_dir() => Ok(()),
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {
+            Err(Failure::input(format!("there is no folder {0}: `mkdir -p {0}`", folder.display())))
+        }
+        Err(errno) => Err(Failure::input(format!(
+            "{} cannot be written to ({}): choose another place with --out",
+            folder.display(),
+            plain(&errno)
+        ))),
+    }
 }
 
 /// As many open files as the system allows, less what is needed besides.
@@ -170,7 +216,7 @@ fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX)).saturating_sub(100)
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX)).saturating_sub(SPARE)
 }
 
 /// A server in its namespace.
@@ -214,7 +260,7 @@ fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
             let offload = if who == Contestant::Plain { "off" } else { "on" };
             let shards = if who == Contestant::Shards { "2" } else { "1" };
             command.args(["serve", "echo", "discard", "chargen", "--tun", "tun0"]);
-            command.args(["--offload", offload, "--shards", shards]);
+            command.args(["--offload", offload, "--shards", shards, "--with-parent"]);
         }
     }
     command.args(["--addr", &theirs.to_string(), "--peer", &ours.to_string(), "--mtu", &mtu.to_string()]);
@@ -256,12 +302,11 @@ fn tune() {
 }
 
 /// All measurements of one contestant, in one process of its own.
-fn measure(who: Contestant, plan: &Plan, idle: usize) -> Outcome<Measured> {
+fn measure(who: Contestant, plan: &Plan, idle: usize, values: &mut Measured) -> Outcome {
     let server = start(who, plan.mtu)?;
     let pid = server.child.id();
     let (time, all) = (plan.time, sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()));
-    let work = || -> Outcome<Measured> {
-        let mut values = Measured::default();
+    let work = || -> Outcome {
         for (rate, cpu, bulk) in
             [(0, 7, client::bulk_to as fn(IpAddr, Duration) -> Outcome<f64>), (1, 8, client::bulk_from)]
         {
@@ -283,15 +328,15 @@ fn measure(who: Contestant, plan: &Plan, idle: usize) -> Outcome<Measured> {
         }
         values[5] = Some(client::round_trips_on_many(SERVER, MANY, time)?);
         values[6] = Some(client::connections(SERVER, AT_ONCE, time)?);
-        Ok(values)
+        Ok(())
     };
-    let mut values = server.client.run(work)??;
+    server.client.run(work)??;
     drop(server);
     // In a fresh process: what others left behind is no idle connection's. The kernel's are in no process.
     if idle > 0 && who != Contestant::Kernel {
         values[9] = Some(idle_octets(who, plan, idle)?);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// Octets of memory for each idle connection.
@@ -303,6 +348,12 @@ fn idle_octets(who: Contestant, plan: &Plan, count: usize) -> Outcome<f64> {
         drop(client::idle(SERVER, MANY.min(count), OPENING)?);
         let before = resident(pid);
         let streams = client::idle(SERVER, count, OPENING)?;
+        if streams.len() < count {
+            return Err(Failure::run(format!(
+                "only {} of {count} idle connections were opened",
+                streams.len()
+            )));
+        }
         Ok((resident(pid) - before) / streams.len() as f64)
     })?
 }

@@ -155,6 +155,9 @@ pub struct Serve {
     /// So many stacks with the same addresses, each with a queue of the interface and a thread of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards)]
     pub shards: u16,
+    /// End when the parent process does
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
     #[command(flatten)]
     pub device: Device,
 }
@@ -394,13 +397,13 @@ pub struct Bench {
     #[arg(long)]
     pub quick: bool,
     /// Seconds of each measurement [default: 2]
-    #[arg(long, value_name = "N", value_parser = bench_seconds)]
+    #[arg(long, value_name = "N", value_parser = bench_seconds, allow_negative_numbers = true)]
     pub seconds: Option<f64>,
     /// Rounds, each with all contestants in turn; medians are shown [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: Option<u32>,
-    /// Idle connections whose memory is measured, 0 for none [default: 10000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
+    /// Idle connections whose memory is measured, 1000 or more, 0 for none [default: 10000]
+    #[arg(long, value_name = "N", value_parser = idle_connections)]
     pub connections: Option<u32>,
     /// Only these, and the kernel to compare with; may be repeated
     #[arg(long, value_enum, value_name = "NAME")]
@@ -512,6 +515,14 @@ fn congestion(text: &str) -> Result<CongestionControl, String> {
 fn plot_seconds(text: &str) -> Result<u64, String> {
     let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
     seconds.ok_or_else(|| format!("'{text}' is no time to simulate: give whole seconds from 1 to 3600"))
+}
+
+/// Memory is told in pages: of a few connections it shows nothing.
+fn idle_connections(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count @ (0 | 1000..=50_000)) => Ok(count),
+        Ok(_) | Err(_) => Err(format!("'{text}' is no number from 1000 to 50000, or 0 for none")),
+    }
 }
 
 fn bench_seconds(text: &str) -> Result<f64, String> {

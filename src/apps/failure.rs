@@ -109,7 +109,8 @@ pub fn usage(error: &clap::Error) -> Failure {
         ErrorKind::InvalidValue if value.is_empty() => format!("{argument} needs a value"),
         ErrorKind::InvalidValue => {
             let choices = context(ContextKind::ValidValue).join(", ");
-            format!("'{value}' is no {}: choose {choices}", argument.trim_matches(['<', '>', '.', '[', ']']))
+            let option = argument.split(' ').next().unwrap_or_default();
+            format!("'{value}' is no {}: choose {choices}", option.trim_matches(['<', '>', '.', '[', ']']))
         }
         ErrorKind::InvalidSubcommand => {
             let command = context(ContextKind::InvalidSubcommand).join(" ");

@@ -40,6 +40,9 @@ const ACCEPTS: usize = 64;
 
 /// Runs `tunstack serve` until SIGINT or SIGTERM.
 pub fn run(options: &cli::Serve) -> Outcome {
+    if options.with_parent {
+        super::signals::end_with_parent()?;
+    }
     let ports = ports(options)?;
     if let Some(root) = &options.root
         && !root.is_dir()

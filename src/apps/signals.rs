@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM end a command in good order; a second one ends it at once.
+//! SIGINT, SIGTERM and SIGHUP end a command in good order; a second one ends it at once.
 
-use super::failure::{Failure, Outcome};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use super::failure::{Failure, Outcome, plain};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::thread::JoinHandle;
 
@@ -17,7 +18,7 @@ pub struct Listening {
 /// When the system has no room for the handlers.
 pub fn on_end(end: impl Fn() + Send + 'static) -> Outcome<Listening> {
     let failed = |error: std::io::Error| Failure::run(format!("cannot listen for signals: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
@@ -28,6 +29,19 @@ pub fn on_end(end: impl Fn() + Send + 'static) -> Outcome<Listening> {
         }
     });
     Ok(Listening { handle, thread: Some(thread.map_err(failed)?) })
+}
+
+/// A helper of another command: whatever ends that one, even SIGKILL, ends this process.
+///
+/// # Errors
+/// When the system refuses, or the other one has ended already.
+pub fn end_with_parent() -> Outcome {
+    let parent = getppid();
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| Failure::run(plain(&errno)))?;
+    match getppid() == parent {
+        true => Ok(()),
+        false => Err(Failure::run("the parent process has ended")),
+    }
 }
 
 impl Drop for Listening {

@@ -4,6 +4,7 @@
 //! other end as it is, its TTL untouched. A kernel never waits for a TUN, it drops. So the interface's queue is made
 //! long and drained at once, and packets are lost in the stage alone, where they are counted.
 
+mod end;
 mod join;
 
 use super::cli;
@@ -12,109 +13,20 @@ use super::signals;
 use crate::base::{Cidr, Duration, Instant};
 use crate::link::impair::{Impairment, Stats};
 use crate::link::netns::Namespace;
-use crate::link::{Device, LinkError, Offload, Setup, check_name, exists};
+use crate::link::{Device, Offload, Setup, exists};
+pub use end::End;
 use join::{ENDS, Gone, Join, Traffic};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// The interface in a namespace when no name is given.
 const INTERFACE: &str = "wire0";
 /// Packets that wait for us in the kernel at each end: more than a sender has in flight on a long fast path.
 const QUEUE: u32 = 50_000;
-/// Where `ip netns` keeps its names.
-const NAMES: &str = "/run/netns";
-
-/// One end of the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// A namespace known to `ip netns`.
-    Named(String),
-    /// A namespace by a path, as `/proc/PID/ns/net`.
-    At(PathBuf),
-    /// A TUN in our own namespace.
-    Tun(String),
-}
-
-impl FromStr for End {
-    type Err = LinkError;
-
-    fn from_str(text: &str) -> Result<End, LinkError> {
-        match text.strip_prefix("tun:") {
-            Some(name) => check_name(name).map(|()| End::Tun(name.to_owned())),
-            None if text.contains('/') => Ok(End::At(text.into())),
-            None => Ok(End::Named(text.to_owned())),
-        }
-    }
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            End::Named(name) => f.write_str(name),
-            End::At(path) => write!(f, "{}", path.display()),
-            End::Tun(name) => write!(f, "tun:{name}"),
-        }
-    }
-}
-
-impl End {
-    /// Where the namespace is found; `None` for our own.
-    fn path(&self) -> Option<PathBuf> {
-        match self {
-            End::Named(name) => Some(Path::new(NAMES).join(name)),
-            End::At(path) => Some(path.clone()),
-            End::Tun(_) => None,
-        }
-    }
-
-    /// The namespace, held open; `None` for our own.
-    fn open(&self) -> Outcome<Option<Namespace>> {
-        let Some(path) = self.path() else { return Ok(None) };
-        // Not through the link: whether it may be followed is another question.
-        if path.symlink_metadata().is_err() {
-            return Err(Failure::input(match self {
-                End::Named(name) => {
-                    format!("there is no network namespace {name}: `sudo ip netns add {name}`")
-                }
-                End::At(_) | End::Tun(_) => {
-                    format!(
-                        "there is no {self}: give a name that `ip netns` lists, or a path like /proc/PID/ns/net"
-                    )
-                }
-            }));
-        }
-        let opened = Namespace::open(&path).map_err(|error| self.unusable(error))?;
-        opened.run(|| ()).map_err(|error| self.unusable(error))?;
-        Ok(Some(opened))
-    }
-
-    /// Why its namespace cannot be used.
-    fn unusable(&self, error: LinkError) -> Failure {
-        let LinkError::System { source, .. } = &error else { return error.into() };
-        Failure::input(match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => {
-                format!("no right to enter the network namespace {self}: run with sudo")
-            }
-            _ => format!(
-                "{self} is no network namespace ({}): `ip netns list` shows those with a name",
-                plain(source)
-            ),
-        })
-    }
-
-    /// The command that does in the namespace what `command` does here.
-    fn there(&self, command: &str) -> String {
-        match self {
-            End::Named(name) => format!("ip netns exec {name} {command}"),
-            End::At(path) => format!("nsenter --net={} {command}", path.display()),
-            End::Tun(_) => command.to_owned(),
-        }
-    }
-}
+/// How often the ends are looked at: a deleted namespace lives on while we are in it, and tells nobody.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One end with its device.
 struct Attached {
@@ -128,14 +40,16 @@ struct Attached {
 pub fn run(options: &cli::Wire) -> Outcome {
     let link = link(options)?;
     refuse_one_address(options)?;
-    let setups = [setup(options, 0)?, setup(options, 1)?];
+    let ends = [&options.a, &options.b];
     if options.dry_run {
-        print_plan(options, &setups);
+        let v6 = super::device::ipv6_is_on();
+        print_plan(options, &[setup(options, 0, v6)?, setup(options, 1, v6)?]);
         return Ok(());
     }
-    let ends = [&options.a, &options.b];
     let spaces = [ends[0].open()?, ends[1].open()?];
     refuse_one_namespace(options, &spaces)?;
+    let v6 = have_ipv6(&spaces)?;
+    let setups = [setup(options, 0, v6)?, setup(options, 1, v6)?];
     let [space_a, space_b] = spaces;
     let (a, at_a) = attach(&setups[0], space_a)?;
     let (b, at_b) = attach(&setups[1], space_b)?;
@@ -151,7 +65,7 @@ pub fn run(options: &cli::Wire) -> Outcome {
             text => format!(": {text}"),
         }
     );
-    let (ended, length) = carry(&mut join, options.seconds)?;
+    let (ended, length) = carry(&mut join, [(ends[0], &at_a), (ends[1], &at_b)], options.seconds)?;
     let before = [at_a, at_b].map(|at| at.dropped_since());
     let told = ENDS.map(|from| Told::of(&join, from, before[from]));
     match options.json {
@@ -162,7 +76,10 @@ pub fn run(options: &cli::Wire) -> Outcome {
     }
     match ended {
         Ok(()) => Ok(()),
-        Err(Gone(end)) => Err(Failure::run(format!("{} is gone from {}", interfaces[end], ends[end]))),
+        Err(Lost::Interface(Gone(end))) => {
+            Err(Failure::run(format!("{} is gone from {}", interfaces[end], ends[end])))
+        }
+        Err(Lost::Namespace(end)) => Err(Failure::run(format!("the network namespace {end} is gone"))),
     }
 }
 
@@ -179,7 +96,7 @@ fn link(options: &cli::Wire) -> Outcome<Impairment> {
 }
 
 /// The interface that one end is to have.
-fn setup(options: &cli::Wire, end: usize) -> Outcome<Setup> {
+fn setup(options: &cli::Wire, end: usize, v6: bool) -> Outcome<Setup> {
     let (place, addresses, routes, option) = match end {
         0 => (&options.a, &options.a_addr, &options.a_route, "--a-addr"),
         _ => (&options.b, &options.b_addr, &options.b_route, "--b-addr"),
@@ -202,7 +119,7 @@ fn setup(options: &cli::Wire, end: usize) -> Outcome<Setup> {
         End::Named(_) | End::At(_) => {
             setup.name = Some(options.tun.clone().unwrap_or_else(|| INTERFACE.to_owned()));
             if addresses.is_empty() {
-                setup.kernel = default_addresses(end, setup.mtu);
+                setup.kernel = default_addresses(end, v6 && setup.mtu >= 1280);
             }
         }
     }
@@ -210,8 +127,18 @@ fn setup(options: &cli::Wire, end: usize) -> Outcome<Setup> {
     Ok(setup)
 }
 
-fn default_addresses(end: usize, mtu: u32) -> Vec<Cidr> {
-    let v6 = super::device::ipv6_is_on() && mtu >= 1280;
+/// Is IPv6 on at both ends? Only then both get an address of it by default.
+fn have_ipv6(spaces: &[Option<Namespace>; 2]) -> Outcome<bool> {
+    spaces.iter().try_fold(true, |all, space| {
+        let on = match space {
+            Some(space) => space.run(super::device::ipv6_is_on)?,
+            None => super::device::ipv6_is_on(),
+        };
+        Ok(all && on)
+    })
+}
+
+fn default_addresses(end: usize, v6: bool) -> Vec<Cidr> {
     let texts = [[Some("10.8.0.1/24"), Some("fd08::1/64")], [Some("10.8.0.2/24"), Some("fd08::2/64")]];
     let wanted = texts[end].into_iter().flatten().filter(|text| v6 || !text.contains(':'));
     wanted.filter_map(|text| text.parse().ok()).collect()
@@ -244,7 +171,7 @@ fn refuse_one_address(options: &cli::Wire) -> Outcome {
 /// A kernel does not use a wire to reach itself.
 fn refuse_one_namespace(options: &cli::Wire, spaces: &[Option<Namespace>; 2]) -> Outcome {
     let same = match spaces {
-        [Some(a), Some(b)] => identity(a.as_fd()).is_some_and(|a| Some(a) == identity(b.as_fd())),
+        [Some(a), Some(b)] => end::identity(a).is_some_and(|a| Some(a) == end::identity(b)),
         _ => options.a == options.b,
     };
     match same {
@@ -254,10 +181,6 @@ fn refuse_one_namespace(options: &cli::Wire, spaces: &[Option<Namespace>; 2]) ->
             options.a, options.b
         ))),
     }
-}
-
-fn identity(namespace: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    rustix::fs::fstat(namespace).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Makes or opens the TUN of one end.
@@ -303,8 +226,18 @@ fn described(end: &End, setup: &Setup, interface: &str) -> String {
     }
 }
 
+/// Why a wire ends by itself.
+enum Lost<'a> {
+    Interface(Gone),
+    Namespace(&'a End),
+}
+
 /// Carries packets until the time is over, a signal comes, or an end is gone.
-fn carry(join: &mut Join, seconds: Option<u64>) -> Outcome<(Result<(), Gone>, Duration)> {
+fn carry<'a>(
+    join: &mut Join,
+    places: [(&'a End, &Attached); 2],
+    seconds: Option<u64>,
+) -> Outcome<(Result<(), Lost<'a>>, Duration)> {
     let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Failure::run(plain(&errno)))?;
     let bell = stop.try_clone().map_err(|error| Failure::run(plain(&error)))?;
     let _listening = signals::on_end(move || {
@@ -316,16 +249,23 @@ fn carry(join: &mut Join, seconds: Option<u64>) -> Outcome<(Result<(), Gone>, Du
     let start = std::time::Instant::now();
     let now = || Instant::from_nanos(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
     let end = seconds.map(|seconds| Instant::ZERO + Duration::from_secs(seconds));
+    let mut look = Instant::ZERO + LOOK;
     let ended = loop {
         let mut moved = || Ok(join.take_in(now())? | join.put_out(now())?);
         let more = match moved() {
             Ok(more) => more,
-            Err(gone) => break Err(gone),
+            Err(gone) => break Err(Lost::Interface(gone)),
         };
         if end.is_some_and(|end| end <= now()) {
             break Ok(());
         }
-        let due = [join.next_timeout(), end].into_iter().flatten().min();
+        if look <= now() {
+            if let Some((end, _)) = places.into_iter().find(|(end, at)| end.left(at.namespace.as_ref())) {
+                break Err(Lost::Namespace(end));
+            }
+            look = now() + LOOK;
+        }
+        let due = [join.next_timeout(), end, Some(look)].into_iter().flatten().min();
         let wait = if more { Some(Duration::ZERO) } else { due.map(|due| due.since(now())) };
         if wait_for(join, &stop, wait) {
             break Ok(());
@@ -436,8 +376,20 @@ impl Told {
 }
 
 fn json(options: &cli::Wire, seed: u64, length: Duration, told: &[Told; 2]) -> String {
-    // What a person typed may hold anything.
-    let quoted = |end: &End| format!("\"{}\"", end.to_string().escape_default());
+    // What a person typed may hold anything (RFC 8259 §7).
+    let quoted = |end: &End| {
+        let mut text = String::from('"');
+        for c in end.to_string().chars() {
+            match c {
+                '"' | '\\' => text.extend(['\\', c]),
+                c if c.is_control() => {
+                    let _ = write!(text, "\\u{:04x}", u32::from(c));
+                }
+                c => text.push(c),
+            }
+        }
+        text + "\""
+    };
     format!(
         "{{\"a\": {}, \"b\": {}, \"seed\": {seed}, \"seconds\": {:.3}, \"a_to_b\": {}, \"b_to_a\": {}}}",
         quoted(&options.a),

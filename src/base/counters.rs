@@ -156,6 +156,7 @@ counters! {
     TcpExtTCPSackFailures => tcp_ext_sack_failures, "Timeouts during fast recovery with SACK.";
     TcpExtTCPLostRetransmit => tcp_ext_lost_retransmit, "Reductions for a lost retransmission.";
     TcpExtTCPSACKReorder => tcp_ext_sack_reorder, "Connections on which reordering was first seen.";
+    TcpExtTCPRenoReorder => tcp_ext_reno_reorder, "Times that what duplicates made go again was only late, without SACK.";
     TcpExtTCPDSACKRecv => tcp_ext_dsack_recv, "D-SACKs that arrived.";
     TcpExtTCPDSACKIgnoredDubious => tcp_ext_dsack_ignored_dubious, "D-SACKs ignored because there were more than retransmissions.";
     TcpExtTCPDSACKUndo => tcp_ext_dsack_undo, "Reductions taken back because all came twice.";

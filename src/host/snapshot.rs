@@ -25,11 +25,24 @@ pub struct SocketSnapshot {
 }
 
 impl Host {
-    /// The connection behind a socket, as `getsockopt(TCP_INFO)`.
+    /// The connection behind a socket, or the listener, as `getsockopt(TCP_INFO)`.
     ///
     /// # Errors
-    /// `ENOTCONN` without a connection.
+    /// `ENOTCONN` where it is neither.
     pub fn tcp_info(&self, now: Instant, id: SocketId) -> Result<TcpInfo, Errno> {
+        if let Ok(Kind::Listener(key)) = self.sockets.get(id).map(|socket| &socket.kind)
+            && let Some(listener) = self.tcp.listener(*key)
+        {
+            // As Linux: the queue and its bound stand in for segments, and what connections will start from shows already.
+            return Ok(TcpInfo {
+                state: "LISTEN",
+                unacked: listener.waiting() as u32,
+                sacked: listener.options.backlog,
+                snd_cwnd: self.common.config.tcp_init_cwnd,
+                reordering: 3,
+                ..TcpInfo::default()
+            });
+        }
         self.connection(id).map(|conn| conn.info(now))
     }
 

@@ -126,6 +126,7 @@ impl Shared {
         if batch::holds(self) {
             // What comes meanwhile waits too: it is answered when it is seen, not before.
             shard.announce();
+            shard.leave_to_housekeeper(now);
         } else {
             shard.settle(now);
             shard.attend(now);
@@ -272,8 +273,9 @@ impl Shared {
                         attention.rest(LONG_REST);
                         break;
                     }
+                    Err(TryLockError::WouldBlock) => self.lock(),
                     Ok(guard) => Locked { guard: Some(guard) },
-                    Err(_) => self.lock(),
+                    Err(TryLockError::Poisoned(poisoned)) => Locked { guard: Some(poisoned.into_inner()) },
                 };
                 // Whoever ends the stack takes the descriptors out of the shard.
                 if shard.attention.is_none() {

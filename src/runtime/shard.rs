@@ -22,6 +22,8 @@ const ROUND_OCTETS: usize = 512 << 10;
 /// A call looks at a device that nobody watches when this long nobody did: while one thread calls and calls, the
 /// housekeeper need not come between.
 const UNWATCHED: Duration = Duration::from_micros(50);
+/// How long a thread's batch may hold back what is due from others.
+const LEFT: Duration = Duration::from_millis(1);
 
 new_key_type! {
     /// A thread that sleeps and could drive.
@@ -69,6 +71,8 @@ pub(crate) struct Shard {
     terms: u64,
     /// The rest timer runs: the housekeeper will look.
     resting: bool,
+    /// Since when what is due has been left to the end of a thread's batch.
+    left_since: Option<Instant>,
     /// `terms` when it looked last.
     seen_terms: u64,
     /// When a round was last made.
@@ -109,6 +113,7 @@ impl Shard {
             armed: None,
             terms: 0,
             resting: false,
+            left_since: None,
             seen_terms: 0,
             last_round: Instant::ZERO,
             last_call: Instant::ZERO,
@@ -284,6 +289,7 @@ impl Shard {
 
     /// After any input: sends what is due, tells who waits, sets the timer. True when any socket became ready.
     pub fn settle(&mut self, now: Instant) -> bool {
+        self.left_since = None;
         self.transmit(now);
         self.hand_over_strays();
         let news = self.announce();
@@ -540,13 +546,35 @@ impl Shard {
         }
     }
 
+    /// What is due may wait for the end of a thread's batch, but not for long: the housekeeper will look, whoever drives.
+    pub fn leave_to_housekeeper(&mut self, now: Instant) {
+        let Some(attention) = &self.attention else { return };
+        if self.left_since.is_some() || !self.host.has_output() {
+            return;
+        }
+        self.left_since = Some(now);
+        if !std::mem::replace(&mut self.resting, true) {
+            attention.rest(LONG_REST);
+        }
+    }
+
     /// The housekeeper looks: is the role its own? One that nobody came back for is now. While threads come and go it
     /// looks again later; while one thread sits on the device it does not.
     pub fn housekeeper_has_role(&mut self) -> bool {
         let driven = std::mem::replace(&mut self.seen_terms, self.terms) != self.terms;
+        let now = self.clock.now();
+        // A batch that has just begun is about to end.
+        let waits = self.left_since.is_some_and(|since| now.since(since) < LEFT);
+        if self.left_since.is_some() && !waits {
+            self.settle(now);
+        }
         let Some(attention) = &self.attention else { return self.role == Role::Housekeeper };
         match self.role {
-            Role::Housekeeper => return true,
+            Role::Housekeeper => {
+                self.resting = false;
+                return true;
+            }
+            Role::Nobody | Role::Thread(_) | Role::Reactor if waits => attention.rest(LONG_REST),
             Role::Nobody | Role::Thread(_) if driven => attention.rest(LONG_REST),
             Role::Nobody => {
                 attention.housekeeper_attends(true);

@@ -1,7 +1,7 @@
 //! The BSD socket calls, with Linux's numbers for families, types, flags and options.
 
 use super::consts::*;
-use super::inner::{Inner, Waiting, read_option};
+use super::inner::{Inner, Waiting};
 use super::{TcpListener, TcpStream, UdpSocket, numbers, read_parts, write_all_parts};
 use crate::base::{Duration, Errno};
 use crate::host::{Domain, MsgFlags, PacketInfo, Received, Shutdown, TcpInfo, Type};
@@ -411,10 +411,7 @@ impl Socket {
             return Err(Errno::EOPNOTSUPP.into());
         }
         match inner.call(|host, now| host.tcp_info(now, inner.id)) {
-            Err(Errno::ENOTCONN) => {
-                let listens: Result<bool, Errno> = read_option!(inner, AcceptConn);
-                Ok(TcpInfo { state: if listens? { "LISTEN" } else { "CLOSED" }, ..TcpInfo::default() })
-            }
+            Err(Errno::ENOTCONN) => Ok(TcpInfo { state: "CLOSED", ..TcpInfo::default() }),
             info => Ok(info?),
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn encode(info: &TcpInfo) -> Vec<u8> {
     ];
     let words = [
         micros(info.rto),
-        0,
+        micros(info.ato),
         info.snd_mss,
         info.rcv_mss,
         info.unacked,

@@ -86,3 +86,26 @@ fn an_event_loop_sends_what_is_left() {
     let _reactor = other.reactor().expect("the role is free");
     assert!(other.counters().tcp_out_segs > before);
 }
+
+/// The reader waits, and so drives, when the writer's batch begins; the batch is held until the reader has what was written in it.
+#[test]
+fn a_batch_withholds_nothing_from_who_waits_already() {
+    let stack = Stack::builder().address("10.0.0.2/24".parse().expect("valid")).start().expect("no device");
+    let (mut client, mut server) = connected(&stack, &stack);
+    for _ in 0..3 {
+        let (tell, told) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            let mut octet = [0];
+            client.read_exact(&mut octet).expect("written");
+            let _ = tell.send(());
+            client
+        });
+        // Until it sleeps; if it does not yet, the test is easier.
+        std::thread::sleep(Duration::from_millis(20));
+        let batch = stack.batch();
+        server.write_all(b"!").expect("taken");
+        told.recv_timeout(Duration::from_millis(500)).expect("while the batch is held");
+        drop(batch);
+        client = reading.join().expect("read");
+    }
+}

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tunstack::base::Errno;
 use tunstack::runtime::{Stack, Trigger};
 use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream, UdpSocket};
 
@@ -247,4 +248,27 @@ fn the_role_moves_about_and_nothing_is_lost() {
         done.store(1, Ordering::Relaxed);
         println!("3,000 exchanges in {:?}", start.elapsed());
     });
+}
+
+/// A panic in what an embedder does to the host ends that thread and nothing else.
+#[test]
+fn a_panic_under_the_lock_stops_nobody_else() {
+    let stack = Stack::builder().address("10.0.0.2/24".parse().expect("valid")).start().expect("no device");
+    let (embedder, again) = (stack.clone(), stack.clone());
+    let panicked = std::thread::spawn(move || {
+        let _ = embedder.with_host(|_, _| -> Result<(), Errno> { panic!("on purpose") });
+    });
+    panicked.join().expect_err("it panicked");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut client, mut server) = connected(&again, &again);
+        // Several times with nobody who drives in between, so that the housekeeper looks.
+        for _ in 0..3 {
+            client.write_all(b"?").expect("sent");
+            server.read_exact(&mut [0]).expect("read");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = tell.send(());
+    });
+    told.recv_timeout(Duration::from_secs(20)).expect("the stack goes on");
 }

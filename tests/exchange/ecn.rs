@@ -268,7 +268,7 @@ fn a_duplicate_tells_of_marks_too() {
     x.peer("E. 1:1(0) ack 1001").ignore();
     assert!(x.cwnd() < cwnd, "{} of {cwnd}", x.cwnd());
     x.peer("E. 1:1(0) ack 3001").ignore();
-    assert_eq!((x.info().delivered, x.info().delivered_ce), (3, 2));
+    assert_eq!((x.info().delivered, x.info().delivered_ce), (1 + 3, 2));
 }
 
 /// conformance: 3168-6.1.2-cwr, 3168-6.1.5-rexmit
@@ -335,6 +335,43 @@ fn a_mark_on_the_smallest_window_waits_for_a_timeout() {
     x.after(ms(1)).stack("W. 2001:3001(1000) ack 1");
     x.peer(". 1:1(0) ack 3001").ignore();
     assert_eq!(x.cwnd(), 2, "no mark, no pause");
+}
+
+/// The wait is for the timer of what was marked: later there is nothing to wait for.
+///
+/// conformance: 3168-6.1.2-cwnd1
+#[test]
+fn a_mark_on_the_smallest_window_is_forgotten_after_a_timeout() {
+    let mut x = asked_by(Setup::reno());
+    x.write_octets(1000);
+    x.stack("P. 1:1001(1000) ack 1");
+    x.pass(x.rto());
+    x.stack("P. 1:1001(1000) ack 1");
+    x.peer("E. 1:1(0) ack 1001").quiet();
+    x.write_octets(1000).stack("WP. 1001:2001(1000) ack 1");
+    x.peer("E. 1:1(0) ack 2001");
+    x.quiet_for(Duration::from_secs(60));
+    x.write_octets(1000).stack("WP. 2001:3001(1000) ack 1");
+}
+
+/// Of the second controller's threshold nothing is known: as on Linux it does not become the window when the reduction ends.
+#[test]
+fn controllers_that_are_chosen_during_a_reduction_do_not_open_the_window() {
+    for names in [&["bbr", "cubic"][..], &["bbr", "reno"], &["bbr"], &["reno"]] {
+        let mut x = Setup::new().listening();
+        x.peer("SEW 0:0(0) <mss 1000,nop,nop,sackOK>").stack("SE. 0:0(0) ack 1");
+        x.pass(ms(20)).peer(". 1:1(0) ack 1").accept().write_octets(60_000);
+        x.sends(1, 10, 1000);
+        x.pass(ms(20)).peer("E. 1:1(0) ack 2001").take_all();
+        for name in names {
+            x.set(Opt::Congestion((*name).to_owned()));
+        }
+        x.ignore();
+        x.pass(ms(20));
+        let end = x.stack_nxt();
+        x.peer(&format!(". 1:1(0) ack {end}")).ignore();
+        assert!((1..=20).contains(&x.cwnd()), "{names:?}: {}", x.cwnd());
+    }
 }
 
 /// conformance: 3168-6.1.6-probe-tx

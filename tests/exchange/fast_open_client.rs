@@ -48,7 +48,10 @@ fn with_a_cookie_the_syn_carries_text() {
     x.peer("S. 0:0(0) ack 6 <mss 1460>").stack(". 6:6(0) ack 1");
     x.state_is("ESTABLISHED");
     let info = x.info();
-    assert_eq!((info.syn_data, info.fast_open_client_fail, info.bytes_acked, info.unacked), (true, 0, 5, 0));
+    assert_eq!(
+        (info.syn_data, info.fast_open_client_fail, info.bytes_acked, info.unacked),
+        (true, 0, 1 + 5, 0)
+    );
     assert_eq!((x.counter("TcpExtTCPFastOpenActive"), x.counter("TcpExtTCPFastOpenActiveFail")), (1, 0));
     x.write(b"more").stack("P. 6:10(4) ack 1");
     x.peer("P. 1:11(10) ack 10").stack(". 10:10(0) ack 11");

@@ -227,3 +227,27 @@ fn after_a_timeout_and_the_repair_the_transfer_goes_on() {
     assert_eq!(x.counter("TcpRetransSegs"), 1);
     x.skip(secs(1));
 }
+
+/// What duplicates made go again came sooner than any answer to it: it was only late, and the next time more duplicates are waited for
+/// (Linux's `tcp_check_reno_reordering` learns the same from their number).
+#[test]
+fn reordering_raises_the_threshold() {
+    let mut x = ten_in_flight();
+    x.pass(ms(100)).peer(". 1:1(0) ack 1001").ignore();
+    for n in 0..5 {
+        x.peer(". 1:1(0) ack 1001").ignore();
+        assert_eq!(x.counter("TcpRetransSegs"), u64::from(n > 1));
+    }
+    assert_eq!((x.info().sacked, x.info().delivered), (5, 1 + 1 + 5), "a duplicate is a segment");
+    x.pass(ms(20)).peer(". 1:1(0) ack 7001").ignore();
+    assert_eq!((x.info().reordering, x.info().reord_seen, x.counter("TcpExtTCPRenoReorder")), (6, 1, 1));
+    assert_eq!(x.info().delivered, 1 + 7);
+    // The recovery ends; then five duplicates prove nothing, and the sixth does.
+    x.pass(ms(100)).peer(". 1:1(0) ack 14001").ignore();
+    x.pass(ms(100)).peer(". 1:1(0) ack 15001").ignore();
+    let sent = x.counter("TcpRetransSegs");
+    for n in 1..=6 {
+        x.peer(". 1:1(0) ack 15001").ignore();
+        assert_eq!(x.counter("TcpRetransSegs") - sent, u64::from(n == 6));
+    }
+}

@@ -265,3 +265,34 @@ fn a_bad_path_is_not_taken_for_a_small_one() {
     hole.carry(&mut x);
     assert_eq!(x.info().snd_mss, 1024);
 }
+
+/// A probe is lost together with the segment before it. Both go again in segments that fit, so that their arrival proves nothing.
+///
+/// conformance: 4821-7.6-loss
+#[test]
+fn a_probe_that_goes_again_proves_nothing() {
+    let mut x = probing(2).syn_options("mss 1460,nop,nop,sackOK,nop,wscale 7").syn_received();
+    x.pass(ms(10)).peer(". 1:1(0) ack 1").accept();
+    x.write_octets(400_000);
+    let (mss, (iss, _)) = (x.info().snd_mss, x.isns_of_flow());
+    let mut before = 0;
+    let (lost, probe_end) = loop {
+        let sent = x.take_all();
+        let place = |n: usize| i64::from(sent[n].seq.wrapping_sub(iss));
+        let probe = sent.iter().position(|tcp| tcp.payload.len() > mss as usize);
+        if let Some(n) = probe {
+            let lost = if n > 0 { place(n - 1) } else { before };
+            break (lost, place(n) + sent[n].payload.len() as i64);
+        }
+        before = place(sent.len() - 1);
+        x.pass(ms(10)).peer(&format!(". 1:1(0) ack {before}"));
+    };
+    let end = x.stack_nxt();
+    x.pass(ms(10)).peer(&format!(". 1:1(0) ack {lost} <nop,nop,sack {probe_end}:{end}>"));
+    let again = x.take_all();
+    assert!(again.iter().all(|tcp| tcp.payload.len() <= mss as usize), "{again:?}");
+    x.pass(ms(10));
+    let all = x.stack_nxt();
+    x.peer(&format!(". 1:1(0) ack {all}")).ignore();
+    assert_eq!((x.counter("TcpExtTCPMTUPSuccess"), x.info().snd_mss), (0, mss));
+}

@@ -1,7 +1,7 @@
 //! What a sender does with the blocks of RFC 2018 §5 and §8, whatever recovery makes of them.
 
 use super::common::{Exchange, ms, secs};
-use super::rack::path;
+use super::rack::{flying, path};
 
 /// Ten segments of 1000 octets have been in flight for one round trip, 100 ms; the peer permits SACK.
 fn ten_in_flight() -> Exchange {
@@ -114,4 +114,17 @@ fn impossible_blocks_have_no_effect() {
     }
     x.peer(". 1:1(0) ack 10001");
     x.quiet_for(secs(5));
+}
+
+/// SND.UNA arrives at what was SACKed: the peer has thrown that away. Half a round trip is waited for another word, as on Linux, and not
+/// a whole RTO of 300 ms.
+///
+/// conformance: 2018-5-rto-clear
+#[test]
+fn a_peer_that_throws_away_what_it_sacked_is_noticed_soon() {
+    let mut x = flying(10);
+    x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:10001>").ignore();
+    x.pass(ms(100)).peer(". 1:1(0) ack 1001").ignore();
+    let wait = x.until(". 1001:2001(1000) ack 1");
+    assert!(wait >= ms(40) && wait <= ms(60), "{wait:?}");
 }

@@ -147,3 +147,18 @@ fn a_lone_fin_is_probed_once() {
     assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 1));
     x.peer(". 1:1(0) ack 2").state_is("FIN-WAIT-2");
 }
+
+/// A window that sinks for a mark is no loss recovery: the tail is probed (as Linux does in CA_CWR).
+///
+/// conformance: 8985-7.3-conditions
+#[test]
+fn a_tail_is_probed_while_a_mark_reduces_the_window() {
+    let mut x = Setup::reno().listening();
+    x.peer("SEW 0:0(0) <mss 1000,nop,nop,sackOK>").stack("SE. 0:0(0) ack 1");
+    x.pass(ms(20)).peer(". 1:1(0) ack 1").accept().write_octets(10_000);
+    x.sends(1, 10, 1000);
+    x.pass(ms(20)).peer("E. 1:1(0) ack 5001").take_all();
+    assert_eq!(x.info().ca_state, 2, "CWR");
+    x.until("P. 9001:10001(1000) ack 1");
+    assert_eq!((x.counter("TcpExtTCPLossProbes"), x.counter("TcpExtTCPTimeouts")), (1, 0));
+}

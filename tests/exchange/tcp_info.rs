@@ -1,5 +1,6 @@
 //! `TCP_INFO`: what a connection tells of itself, in Linux's terms.
 
+use super::common::exchange::{Exchange, Setup};
 use super::common::ms;
 use super::rack::{flying, path};
 
@@ -9,10 +10,10 @@ fn it_tells_what_is_done_about_losses() {
     let mut x = flying(10);
     assert_eq!(x.info().ca_state, 0);
     x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:2001>").take_all();
-    assert_eq!((x.info().ca_state, x.info().sacked, x.info().delivered), (1, 1, 1));
+    assert_eq!((x.info().ca_state, x.info().sacked, x.info().delivered), (1, 1, 1 + 1));
     x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:4001>").take_all();
     let info = x.info();
-    assert_eq!((info.ca_state, info.sacked, info.retrans, info.lost, info.delivered), (3, 3, 1, 1, 3));
+    assert_eq!((info.ca_state, info.sacked, info.retrans, info.lost, info.delivered), (3, 3, 1, 1, 1 + 3));
     x.until(". 1:1001(1000) ack 1");
     assert_eq!((x.info().ca_state, x.info().retransmits), (4, 1));
     x.peer(". 1:1(0) ack 1 <nop,nop,sack 1001:10001>").take_all();
@@ -27,7 +28,7 @@ fn it_tells_the_rate_of_delivery() {
     let mut x = flying(10);
     x.peer(". 1:1(0) ack 10001").ignore();
     let info = x.info();
-    assert_eq!((info.delivery_rate, info.app_limited, info.delivered), (100_000, true, 10));
+    assert_eq!((info.delivery_rate, info.app_limited, info.delivered), (100_000, true, 1 + 10));
     assert_eq!(info.min_rtt, 100_000);
 }
 
@@ -95,4 +96,34 @@ fn it_tells_what_the_time_went_to() {
     x.skip(ms(50));
     let info = x.info();
     assert_eq!((info.busy_time, info.rwnd_limited, info.sndbuf_limited), (50_000, 30_000, 0));
+}
+
+/// What the kernel shows of connections that have just begun, and of a listener.
+#[test]
+fn it_counts_the_handshake_and_tells_of_a_listener() {
+    let counts = |x: &Exchange| {
+        let info = x.info();
+        (info.segs_out, info.segs_in, info.delivered, info.bytes_acked, info.ato)
+    };
+    let mut x = Setup::new().connecting();
+    x.peer("S. 0:0(0) ack 1 <mss 1460>").stack(". 1:1(0) ack 1");
+    assert_eq!(counts(&x), (2, 1, 1, 1, 0));
+    x.peer("P. 1:101(100) ack 1").ignore();
+    assert_eq!((x.info().segs_in, x.info().ato), (2, 40_000));
+    let mut x = Setup::new().syn_received();
+    x.peer(". 1:1(0) ack 1").accept();
+    assert_eq!(counts(&x), (0, 2, 1, 0, 0));
+    let info = x.host.tcp_info(x.now, x.listener.expect("it listens")).expect("a listener");
+    assert_eq!((info.state, info.unacked, info.snd_cwnd, info.reordering), ("LISTEN", 0, 10, 3));
+    assert!(info.sacked > 0, "its backlog");
+}
+
+/// tcpi_lost: what goes again as a probe is not thought lost.
+#[test]
+fn a_probe_is_no_loss() {
+    let mut x = path(|_| ());
+    x.write_octets(3000);
+    x.sends(1, 3, 1000);
+    x.until("P. 2001:3001(1000) ack 1");
+    assert_eq!((x.info().lost, x.info().retrans, x.info().unacked), (0, 1, 3));
 }

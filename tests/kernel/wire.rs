@@ -3,9 +3,9 @@
 use crate::harness::{Test, ip, private, test};
 use crate::world::{LIMIT, Program, connect, eventually, feed, read_all, succeeded};
 use rustix::fd::{AsFd, AsRawFd};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tunstack::link::impair::Impairment;
 use tunstack::link::netns::Namespace;
@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     test("wire::rate_is_what_arrives", rate_is_what_arrives),
     test("wire::a_seed_loses_the_same_packets", a_seed_loses_the_same_packets),
     test("wire::an_end_that_goes_away_is_named", an_end_that_goes_away_is_named),
+    test("wire::ends_when_a_namespace_is_gone", ends_when_a_namespace_is_gone),
     test("wire::leads_to_a_stack_behind_an_end", leads_to_a_stack_behind_an_end),
 ];
 
@@ -116,7 +117,7 @@ fn a_seed_loses_the_same_packets() {
         two.wire(&format!("--link-ab {link} --a-addr 10.8.0.1/24 --b-addr 10.8.0.2/24 --seed 42 --json"));
     let to = two.b.run(|| UdpSocket::bind("10.8.0.2:5000").expect("free")).expect("ours");
     let from = two.a.run(|| UdpSocket::bind("10.8.0.1:0").expect("free")).expect("ours");
-    to.set_read_timeout(Some(Duration::from_millis(500))).expect("valid");
+    to.set_read_timeout(Some(Duration::from_secs(2))).expect("valid");
     let counted = std::thread::spawn(move || {
         let mut count = 0;
         while to.recv(&mut [0; 2000]).is_ok() {
@@ -171,6 +172,30 @@ fn an_end_that_goes_away_is_named() {
         said.lines().last().is_some_and(|line| line.starts_with("tunstack: w7 is gone from /proc/")),
         "{said}"
     );
+}
+
+/// A namespace that nobody is in any more lives on while the wire has an interface in it.
+fn ends_when_a_namespace_is_gone() {
+    private();
+    let a = Namespace::new().expect("root in here");
+    let mut holder = Command::new("unshare");
+    holder.args(["--net", "sh", "-c", "echo in; exec sleep 60"]).stdout(Stdio::piped());
+    let mut holder = holder.spawn().expect("util-linux");
+    let mut said = [0; 3];
+    holder.stdout.as_mut().expect("piped").read_exact(&mut said).expect("its word");
+    let words = format!(
+        "wire /proc/{}/fd/{} /proc/{}/ns/net",
+        std::process::id(),
+        a.as_fd().as_raw_fd(),
+        holder.id()
+    );
+    let wire = Program::beside(&words, "joined");
+    holder.kill().expect("our child");
+    holder.wait().expect("our child");
+    let (code, said) = wire.finish();
+    assert_eq!(code, Some(1), "{said}");
+    let last = format!("tunstack: the network namespace /proc/{}/ns/net is gone", holder.id());
+    assert_eq!(said.lines().last(), Some(&*last), "{said}");
 }
 
 /// A kernel at one end, and at the other one that passes packets on to tunstack.

@@ -21,12 +21,16 @@ struct Bulk {
 
 impl Bulk {
     fn new(controller: &str, link: &str) -> Bulk {
+        Bulk::with(controller, link, &[("tcp_rmem", "4096 4000000 6000000")])
+    }
+
+    fn with(controller: &str, link: &str, settings: &[(&str, &str)]) -> Bulk {
         let mut sim = Sim::new(3);
         let addresses = ["10.0.0.1", "10.0.0.2"];
         let ends = addresses.map(|address| {
             let mut config = Config::default();
             config.set("tcp_congestion_control", controller).expect("a controller");
-            config.set("tcp_rmem", "4096 4000000 6000000").expect("sizes");
+            settings.iter().for_each(|(name, value)| config.set(name, value).expect("valid"));
             let mut host = Host::new(config, [7; 16]);
             host.set_link(Instant::ZERO, Link::plain(MTU));
             host.add_address(format!("{address}/24").parse().expect("legal")).expect("legal");
@@ -120,6 +124,20 @@ fn bbr_keeps_the_queue_short_and_stands_random_loss() {
     };
     let (bbr, cubic) = (lossy("bbr"), lossy("cubic"));
     assert!(bbr > 0.7 && bbr > 1.8 * cubic, "at 1 % loss: BBR {bbr}, CUBIC {cubic}");
+}
+
+/// Without SACK each duplicate tells of a segment delivered: the rate that BBR sees is the path's, and not that of what a recovery's last
+/// acknowledgment covers at once.
+#[test]
+fn bbr_does_without_sack() {
+    for timestamps in ["1", "0"] {
+        let settings =
+            [("tcp_sack", "0"), ("tcp_timestamps", timestamps), ("tcp_rmem", "4096 131072 131072")];
+        let mut bulk = Bulk::with("bbr", PATH, &settings);
+        bulk.run(Duration::from_secs(3));
+        let share = bulk.run(Duration::from_secs(10)) / MOST;
+        assert!(share > 0.6, "timestamps {timestamps}: {share} {:?}", bulk.info());
+    }
 }
 
 /// conformance: bbr-draft-pacing

@@ -4,6 +4,9 @@ use super::{Contestant, METRICS, Measured, Metric};
 use crate::observe::Ratios;
 use std::fmt::Write as _;
 
+/// Contestants that a table of 80 columns holds.
+const BESIDE: usize = 4;
+
 /// All rounds so far: what each contestant reached in each.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -23,30 +26,62 @@ impl Report {
 
     /// Median over rounds of what it reached divided by what the kernel reached in the same round.
     fn ratio(&self, metric: usize, who: usize) -> Option<f64> {
-        let kernel = self.contestants.iter().position(|known| *known == Contestant::Kernel)?;
-        let pairs =
-            self.rounds.iter().filter_map(|round| Some((round.get(who)?[metric]?, round[kernel][metric]?)));
-        median(pairs.filter(|(_, kernel)| *kernel > 0.0).map(|(ours, kernel)| ours / kernel).collect())
+        self.ratio_to(Contestant::Kernel, metric, who)
     }
 
-    /// Each value with its ratio to the kernel's.
+    fn ratio_to(&self, other: Contestant, metric: usize, who: usize) -> Option<f64> {
+        let other = self.contestants.iter().position(|known| *known == other)?;
+        let pairs =
+            self.rounds.iter().filter_map(|round| Some((round.get(who)?[metric]?, round[other][metric]?)));
+        median(pairs.filter(|(_, other)| *other > 0.0).map(|(ours, other)| ours / other).collect())
+    }
+
+    /// Rates on plain TUNs, each divided by smoltcp's of the same round; nothing where one of the two was not measured.
+    pub fn beside_smoltcp(&self) -> String {
+        let Some(plain) = self.contestants.iter().position(|known| *known == Contestant::Plain) else {
+            return String::new();
+        };
+        let rates = METRICS.iter().enumerate().filter(|(_, metric)| !metric.less_is_better);
+        let ratios: Vec<String> = rates
+            .filter_map(|(index, metric)| {
+                let ratio = self.ratio_to(Contestant::Smoltcp, index, plain)?;
+                Some(format!("  {:22}{ratio:>7.2}x", metric.label.trim_end_matches(", Gbit/s")))
+            })
+            .collect();
+        if ratios.is_empty() {
+            String::new()
+        } else {
+            format!("\nplain TUN / smoltcp\n{}\n", ratios.join("\n"))
+        }
+    }
+
+    /// Each value with its ratio to the kernel's; more contestants than 80 columns hold stand below.
     pub fn table(&self) -> String {
+        let all: Vec<usize> = (0..self.contestants.len()).collect();
+        let tables: Vec<String> = all.chunks(BESIDE).map(|some| self.table_of(some)).collect();
+        tables.join("\n")
+    }
+
+    fn table_of(&self, contestants: &[usize]) -> String {
         let mut text = format!("{:24}", "");
-        self.contestants.iter().for_each(|who| {
-            let _ = write!(text, "{:>14}", who.name());
+        contestants.iter().for_each(|who| {
+            let _ = write!(text, "{:>14}", self.contestants[*who].name());
         });
         text.push('\n');
         for (metric, Metric { label, digits, .. }) in METRICS.iter().enumerate() {
-            let values: Vec<_> = (0..self.contestants.len()).map(|who| self.median(metric, who)).collect();
-            if values.iter().all(Option::is_none) {
+            let values: Vec<_> = contestants.iter().map(|who| (*who, self.median(metric, *who))).collect();
+            if values.iter().all(|(_, value)| value.is_none()) {
                 continue;
             }
             let _ = write!(text, "{label:24}");
-            for (who, value) in values.into_iter().enumerate() {
+            for (who, value) in values {
                 let value = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
                 let ratio = self.ratio(metric, who).filter(|_| self.contestants[who] != Contestant::Kernel);
-                let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x"));
-                let _ = write!(text, "{value:>8}{ratio:>6}");
+                let ratio = ratio.map_or_else(String::new, |ratio| match ratio {
+                    100.0.. => format!("{ratio:.0}x"),
+                    _ => format!("{ratio:.2}x"),
+                });
+                let _ = write!(text, " {value:>7} {ratio:>5}");
             }
             text.push('\n');
         }
@@ -75,13 +110,14 @@ impl Report {
         let system = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         format!(
             "{{\n\"version\": \"{}\",\n\"kernel\": \"{}\",\n\"processors\": {processors},\n\"mtu\": {},\n\"seconds\": {},\n\
-             \"median\": {},\n\"ratio\": {},\n\"rounds\": [\n{}\n]\n}}\n",
+             \"median\": {},\n\"ratio\": {},\n\"ratio_to_smoltcp\": {},\n\"rounds\": [\n{}\n]\n}}\n",
             env!("CARGO_PKG_VERSION"),
             system.trim().escape_default(),
             self.mtu,
             self.seconds,
             each(&|who| names(&|metric| self.median(metric, who))),
             each(&|who| names(&|metric| self.ratio(metric, who))),
+            each(&|who| names(&|metric| self.ratio_to(Contestant::Smoltcp, metric, who))),
             rounds.join(",\n")
         )
     }
@@ -154,10 +190,12 @@ mod tests {
     #[test]
     fn table_fits_80_columns_and_shows_only_what_was_measured() {
         let mut report = report();
-        report.contestants = Contestant::ALL[..4].to_vec();
-        let table = report.table();
-        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
-        assert_eq!(table.lines().count(), 3, "{table}");
+        for (contestants, lines) in [(4, 3), (5, 5)] {
+            report.contestants = Contestant::ALL[..contestants].to_vec();
+            let table = report.table();
+            assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+            assert_eq!(table.lines().count(), lines, "{table}");
+        }
     }
 
     #[test]

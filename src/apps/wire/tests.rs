@@ -32,7 +32,7 @@ fn one_way_conditions_come_on_top_of_those_for_both() {
 #[test]
 fn namespaces_get_addresses_and_existing_interfaces_keep_theirs() {
     let addresses = |words: &str, end: usize| {
-        let setup = setup(&options(words), end).expect("possible");
+        let setup = setup(&options(words), end, true).expect("possible");
         let addresses: Vec<String> = setup.kernel.iter().map(Cidr::to_string).collect();
         (setup.name.expect("named"), addresses.join(" "))
     };
@@ -43,6 +43,8 @@ fn namespaces_get_addresses_and_existing_interfaces_keep_theirs() {
         addresses("a b --tun w --b-addr 192.0.2.7/30 --dry-run", 1),
         ("w".to_owned(), "192.0.2.7/30".to_owned())
     );
+    let v4 = setup(&options("a b"), 0, false).expect("possible").kernel;
+    assert_eq!(v4.iter().map(Cidr::to_string).collect::<Vec<_>>(), ["10.8.0.1/24"]);
     assert_eq!(addresses("tun:t0 b --dry-run", 0), ("t0".to_owned(), String::new()));
 }
 
@@ -72,4 +74,13 @@ fn what_happened_is_told_with_its_causes() {
          \"duplicated\": 0, \"reordered\": 3, \"corrupted\": 0, \"marked\": 0, \"retransmissions\": 0, \
          \"late_us\": 10, \"latest_us\": 40}"
     );
+}
+
+#[test]
+fn names_stay_json_strings() {
+    let mut options = options("a b");
+    (options.a, options.b) = (End::Named("r'é".to_owned()), End::At("/x\"\\\n".into()));
+    let told = || Told { stats: Stats::default(), traffic: Traffic::default(), before: 0 };
+    let text = json(&options, 1, Duration::ZERO, &[told(), told()]);
+    assert!(text.starts_with(r#"{"a": "r'é", "b": "/x\"\\\u000a", "seed": 1"#), "{text}");
 }

@@ -74,6 +74,9 @@ impl Synchronized {
         if context.acked > 0 || context.delivery.octets > 0 {
             self.restart_retransmit_timer(env, context.acked > 0);
         }
+        if context.acked > 0 && self.snd.out.board.sacked() > 0 {
+            self.suspect_reneging(env);
+        }
         if self.snd.una == self.snd.nxt {
             self.snd.out.release(self.snd.una);
         }
@@ -107,6 +110,10 @@ impl Synchronized {
             let offset = snd.offset(seg.ack);
             snd.out.board.ack_below(offset, &mut delivery);
         }
+        if !by_sack && (acked > 0 || duplicate) {
+            let flight = snd.nxt.distance_from(seg.ack);
+            delivery.octets = snd.out.recovery.deliver(acked, duplicate, flight, snd.mss);
+        }
         let rtt = delivery.newest.filter(|newest| !newest.again).map(|newest| env.now.since(newest.stamp.at));
         if let Some(rtt) = rtt {
             snd.rtt.note(rtt, env.now);
@@ -118,7 +125,7 @@ impl Synchronized {
         }
         let segments = delivery.octets.div_ceil(snd.mss.max(1));
         // No more of them than were sent, into however many acknowledgments a peer cuts them.
-        let sent = self.stats.data_segs_out.wrapping_add(u32::from(snd.fin_sent()));
+        let sent = self.stats.data_segs_out.wrapping_add(1 + u32::from(snd.fin_sent()));
         let segments = segments.min(sent.wrapping_sub(self.stats.delivered));
         self.stats.delivered = self.stats.delivered.wrapping_add(segments);
         self.stats.delivered_ce = self.stats.delivered_ce.wrapping_add(if ece { segments } else { 0 });
@@ -204,13 +211,18 @@ impl Synchronized {
         } else if context.duplicate {
             self.on_duplicate(common, env);
         }
-        0
+        if self.snd.head_due.is_some() { self.snd.lose_head(env.now) } else { 0 }
     }
 
     /// NewReno: SND.UNA moved.
     fn on_new_ack(&mut self, common: &Common, env: &mut Env, context: &AckContext) {
         let snd = &mut self.snd;
         let (una, mss, flight) = (snd.una, snd.mss, snd.flight());
+        if let Some(segments) = snd.out.recovery.only_late(env.now, snd.rtt.min()) {
+            snd.reordering.on_late(u64::from(segments * mss), mss);
+            self.stats.reord_seen += 1;
+            env.counters.tcp_ext_reno_reorder += 1;
+        }
         match snd.out.recovery.on_new_ack(una, context.acked, flight, &mut snd.congestion, mss) {
             OnNewAck::Grow => {}
             OnNewAck::Repaired => snd.congestion.on_recovered(env.now),
@@ -229,13 +241,14 @@ impl Synchronized {
         if snd.out.board.lost() > 0 {
             return; // what is missing is on its way already
         }
-        // The third will tell of a loss.
-        if snd.out.recovery.dup_acks == 2 && self.is_lost_mtu_probe(common, env, 0) {
+        // The next will tell of a loss.
+        let threshold = snd.reordering.segments();
+        if snd.out.recovery.dup_acks + 1 == threshold && self.is_lost_mtu_probe(common, env, 0) {
             return;
         }
         let snd = &mut self.snd;
-        let edges = (snd.una, snd.nxt);
-        match snd.out.recovery.on_duplicate(env.now, edges, &mut snd.congestion, snd.mss) {
+        let (edges, sizes) = ((snd.una, snd.nxt), (threshold, snd.mss));
+        match snd.out.recovery.on_duplicate(env.now, edges, &mut snd.congestion, sizes) {
             OnDuplicate::Nothing => {}
             OnDuplicate::FastRetransmit => {
                 snd.head_due = Some(Why::FastRetransmit);
@@ -261,7 +274,7 @@ impl Synchronized {
             acked: context.acked,
             delivered: context.delivery.octets,
             lost,
-            in_flight: snd.out.board.pipe(),
+            in_flight: snd.pipe(),
             rtt: context.rtt,
             window_in_use: window_in_use && !context.ece,
             in_recovery: was_reducing || snd.out.recovery.is_reducing(),

@@ -227,6 +227,7 @@ impl Synchronized {
             self.begin_reduction(env, Mode::Cwr, Signal::Ecn, context.delivery.octets);
         } else {
             let cwnd = snd.congestion.cwnd();
+            snd.out.recovery.undo = None;
             snd.congestion.on_congestion(env.now, Signal::Ecn, snd.flight() + context.acked);
             snd.congestion.set_cwnd(cwnd.min(snd.congestion.ssthresh()));
             self.ecn.on_window_reduced(snd.nxt);

@@ -10,8 +10,10 @@ use crate::base::Duration;
 /// How long `TCP_CORK` and `MSG_MORE` may hold data (Linux).
 pub(super) const CORK: Duration = Duration::from_millis(200);
 
-/// The override timer of silly-window avoidance (RFC 9293 §3.8.6.2.1: 0.1 to 1.0 s).
-pub(super) const OVERRIDE: Duration = Duration::from_millis(500);
+/// The override timer of silly-window avoidance: as Linux probes, after one RTO, within RFC 9293's bounds (§3.8.6.2.1: 0.1 to 1.0 s).
+pub(super) fn override_after(rto: Duration) -> Duration {
+    rto.clamp(Duration::from_millis(100), Duration::from_secs(1))
+}
 
 impl Sender {
     /// May the last of the queue go although it fills no segment?

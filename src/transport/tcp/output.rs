@@ -383,6 +383,7 @@ impl Synchronized {
     fn restart_after_idle(&mut self, env: &Env) {
         let snd = &mut self.snd;
         let idle = snd.last_sent.is_some_and(|last| env.now.since(last) > snd.rto.interval);
+        self.ecn.paused &= !idle;
         // A controller with a model of the path keeps it.
         let forgets = env.config.tcp_slow_start_after_idle && !snd.congestion.steers_recovery();
         if idle && forgets && snd.una == snd.nxt {
@@ -497,6 +498,10 @@ impl Synchronized {
                 *left = left.saturating_sub(octets.div_ceil(plan.mss));
             }
             return;
+        }
+        // As Linux: from here on the probe's end is no proof that a packet of its size arrived.
+        if let Some(search) = &mut self.mtu_search {
+            search.forget_probe();
         }
         let timestamp = timestamps::clock(env.now, &common.isn);
         if snd.out.board.again() == 0 {

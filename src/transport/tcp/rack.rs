@@ -132,7 +132,7 @@ impl Patience {
 
 impl Reordering {
     /// Something sent once was delivered after what lay up to `octets` above it.
-    fn on_late(&mut self, octets: u64, mss: u32) {
+    pub fn on_late(&mut self, octets: u64, mss: u32) {
         self.seen = true;
         let segments = octets.div_ceil(u64::from(mss.max(1))).min(MOST_REORDERING);
         self.degree = self.degree.max(segments as u16);
@@ -141,6 +141,11 @@ impl Reordering {
     /// What Linux shows as `tcpi_reordering`: by how many segments things were late, three at least.
     pub fn segments(&self) -> u32 {
         DUP_THRESHOLD.max(u32::from(self.degree))
+    }
+
+    /// A timeout shows that what was waited for was lost (Linux's `tcp_enter_loss`).
+    pub fn forget_degree(&mut self) {
+        self.degree = 0;
     }
 
     /// A recovery is over: after sixteen the window is narrow again.

@@ -8,12 +8,9 @@ use super::frto::Frto;
 use super::prr::Prr;
 use super::tail_loss::TailLoss;
 use super::undo::Undo;
-use crate::base::Instant;
+use crate::base::{Duration, Instant};
 use crate::trace::Why;
 use crate::wire::seq::SeqNumber;
-
-/// Duplicates that mean a loss.
-const DUP_THRESHOLD: u32 = 3;
 
 /// What the sender is doing about losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub(super) struct Recovery {
     pub mode: Mode,
     /// Duplicate acknowledgments in a row; of a connection without SACK.
     pub dup_acks: u32,
+    /// Octets that duplicates tell of having arrived, a segment each (Linux's `sacked_out`); of a connection without SACK.
+    pub arrived: u32,
     /// `recover` + 1 (RecoveryPoint): the end of what was in flight when losses were last dealt with.
     pub recover: SeqNumber,
     /// FlightSize at the first duplicate: without limited transmit's segments.
@@ -87,6 +86,7 @@ impl Recovery {
     pub const NEW: Recovery = Recovery {
         mode: Mode::Open,
         dup_acks: 0,
+        arrived: 0,
         recover: SeqNumber(0),
         flight: 0,
         began: Instant::ZERO,
@@ -126,19 +126,46 @@ impl Recovery {
         matches!(self.mode, Mode::Fast | Mode::Cwr)
     }
 
-    /// A duplicate acknowledgment (RFC 5681 §2) of `una` came, without SACK.
+    /// Without SACK: the octets that an acknowledgment delivers, `acked` of them cumulatively, with `flight` outstanding after it. As Linux
+    /// counts: a duplicate is a segment; progress is the segment that was missing, and then what duplicates told before.
+    pub fn deliver(&mut self, acked: u32, duplicate: bool, flight: u32, mss: u32) -> u32 {
+        let mut octets = acked.saturating_sub(self.arrived).max(acked.min(mss));
+        if duplicate {
+            (self.arrived, octets) = (self.arrived.saturating_add(mss), mss);
+        } else if acked > 0 {
+            self.arrived = self.arrived.saturating_sub(acked.saturating_sub(mss));
+        }
+        let excess = self.arrived.saturating_sub(flight.saturating_sub(mss));
+        self.arrived -= excess;
+        if duplicate {
+            octets = octets.saturating_sub(excess);
+        } else if acked > 0 && self.mode != Mode::Fast {
+            self.arrived = 0;
+        }
+        octets
+    }
+
+    /// Progress comes: was what duplicates made us send again only late? The answer to it takes a round trip, of `least` at least. By so
+    /// many segments.
+    pub fn only_late(&self, now: Instant, least: Option<Duration>) -> Option<u32> {
+        let sooner = least.is_some_and(|least| now.since(self.began) < least);
+        (self.mode == Mode::Fast && self.dup_acks > 0 && sooner).then_some(self.dup_acks + 1)
+    }
+
+    /// A duplicate acknowledgment (RFC 5681 §2) of `una` came, without SACK. `threshold` of them mean a loss.
     pub fn on_duplicate(
         &mut self,
         now: Instant,
         (una, nxt): (SeqNumber, SeqNumber),
         congestion: &mut Congestion,
-        mss: u32,
+        (threshold, mss): (u32, u32),
     ) -> OnDuplicate {
         self.dup_acks += 1;
         if self.dup_acks == 1 {
             self.flight = nxt.distance_from(una);
         }
         match self.mode {
+            Mode::Fast if congestion.steers_recovery() => OnDuplicate::Nothing,
             Mode::Fast => {
                 // RFC 5681 §3.2 step 4, bounded by what was in flight, so that forged duplicates gain nothing.
                 let most = congestion.ssthresh().saturating_add(nxt.distance_from(una));
@@ -146,11 +173,11 @@ impl Recovery {
                 OnDuplicate::Nothing
             }
             // RFC 6582 §3.2 step 2: duplicates of data sent before the last recovery prove nothing.
-            Mode::Open | Mode::Cwr | Mode::Loss
-                if self.dup_acks == DUP_THRESHOLD && una.after(self.recover) =>
-            {
+            Mode::Open | Mode::Cwr | Mode::Loss if self.dup_acks == threshold && una.after(self.recover) => {
                 congestion.on_congestion(now, Signal::Loss, self.flight);
-                congestion.set_cwnd(congestion.ssthresh() + 3 * mss);
+                if !congestion.steers_recovery() {
+                    congestion.set_cwnd(congestion.ssthresh() + threshold * mss);
+                }
                 self.mode = Mode::Fast;
                 self.recover = nxt;
                 self.began = now;
@@ -184,10 +211,14 @@ impl Recovery {
             Mode::Loss => OnNewAck::Grow,
             Mode::Fast if !una.before(self.recover) => {
                 // RFC 6582 §3.2 step 3, full acknowledgment, the first option: no burst.
-                congestion.set_cwnd(congestion.ssthresh().min(flight.max(mss) + mss));
+                if !congestion.steers_recovery() {
+                    congestion.set_cwnd(congestion.ssthresh().min(flight.max(mss) + mss));
+                }
                 self.mode = Mode::Open;
+                self.arrived = 0;
                 OnNewAck::Recovered
             }
+            Mode::Fast if congestion.steers_recovery() => OnNewAck::Partial,
             Mode::Fast => {
                 let deflated = congestion.cwnd().saturating_sub(acked);
                 congestion.set_cwnd(if acked >= mss { deflated + mss } else { deflated });
@@ -200,7 +231,7 @@ impl Recovery {
     pub fn on_timeout(&mut self, nxt: SeqNumber) {
         self.mode = Mode::Loss;
         self.recover = nxt;
-        self.dup_acks = 0;
+        (self.dup_acks, self.arrived) = (0, 0);
         self.tail_loss.end();
         self.reorder_at = None;
     }
@@ -229,7 +260,7 @@ mod tests {
         for count in 1..3 {
             let later = nxt.add((count - 1) * MSS);
             assert_eq!(
-                recovery.on_duplicate(Instant::ZERO, (UNA, later), &mut congestion, MSS),
+                recovery.on_duplicate(Instant::ZERO, (UNA, later), &mut congestion, (3, MSS)),
                 OnDuplicate::Nothing
             );
             assert_eq!(recovery.limited_transmit(MSS), count * MSS);
@@ -237,7 +268,7 @@ mod tests {
         }
         let nxt = nxt.add(2 * MSS);
         assert_eq!(
-            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS),
+            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, (3, MSS)),
             OnDuplicate::FastRetransmit
         );
         assert_eq!(
@@ -245,7 +276,7 @@ mod tests {
             (5 * MSS, 8 * MSS),
             "two of twelve were limited transmit"
         );
-        recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS);
+        recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, (3, MSS));
         assert_eq!(congestion.cwnd(), 9 * MSS);
     }
 
@@ -255,7 +286,7 @@ mod tests {
         let (mut recovery, mut congestion) = start();
         let nxt = UNA.add(10 * MSS);
         (0..3).for_each(|_| {
-            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, MSS);
+            recovery.on_duplicate(Instant::ZERO, (UNA, nxt), &mut congestion, (3, MSS));
         });
         let first = recovery.on_new_ack(UNA.add(2 * MSS), 2 * MSS, 8 * MSS, &mut congestion, MSS);
         assert_eq!(first, OnNewAck::Partial);
@@ -277,14 +308,20 @@ mod tests {
         for una in [UNA.add(MSS), nxt] {
             recovery.on_new_ack(una, MSS, 0, &mut congestion, MSS);
             for _ in 0..5 {
-                let verdict = recovery.on_duplicate(Instant::ZERO, (una, nxt.add(MSS)), &mut congestion, MSS);
+                let verdict =
+                    recovery.on_duplicate(Instant::ZERO, (una, nxt.add(MSS)), &mut congestion, (3, MSS));
                 assert_eq!(verdict, OnDuplicate::Nothing);
             }
         }
         recovery.on_new_ack(nxt.add(1), 1, 0, &mut congestion, MSS);
         let verdicts: Vec<OnDuplicate> = (0..3)
             .map(|_| {
-                recovery.on_duplicate(Instant::ZERO, (nxt.add(1), nxt.add(9 * MSS)), &mut congestion, MSS)
+                recovery.on_duplicate(
+                    Instant::ZERO,
+                    (nxt.add(1), nxt.add(9 * MSS)),
+                    &mut congestion,
+                    (3, MSS),
+                )
             })
             .collect();
         assert_eq!(verdicts[2], OnDuplicate::FastRetransmit);

@@ -34,6 +34,10 @@ impl Synchronized {
             || !snd.una.before(snd.out.recovery.recover);
         snd.out.recovery.frto =
             if env.config.tcp_frto && calm { Frto::First { resent: snd.una.add(1) } } else { Frto::Off };
+        // Without SACK so many duplicates would have told of a loss, had nothing been reordered before.
+        if snd.out.recovery.mode == Mode::Open && snd.out.recovery.arrived >= 3 * snd.mss {
+            snd.reordering.forget_degree();
+        }
         snd.note_loss();
         let flight = snd.flight();
         snd.congestion.on_timeout(env.now, flight, first);

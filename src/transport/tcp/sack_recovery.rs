@@ -8,14 +8,17 @@ use super::frto::{FrtoAck, OnAck};
 use super::prr::{Prr, PrrAck};
 use super::rack::Patience;
 use super::recovery::Mode;
-use super::scoreboard::Found;
+use super::scoreboard::{Found, Stamp};
 use super::sender::Sender;
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
 use super::timestamps;
-use crate::base::Instant;
+use crate::base::{Duration, Instant};
 use crate::trace::Timer;
 use crate::transport::Env;
+
+/// Least patience with a peer that seems to have thrown away what it had SACKed (Linux).
+const RENEGING: Duration = Duration::from_millis(10);
 
 impl Synchronized {
     /// Everything but what is taken back. Octets newly found lost.
@@ -49,10 +52,8 @@ impl Synchronized {
         let found = out.rack.detect(&mut out.board, &patience, now);
         out.recovery.reorder_at = found.wait;
         out.rate.lost += u64::from(found.lost);
-        if let Some((stamp, octets)) = found.last {
-            let lost = u32::try_from(out.rate.lost.saturating_sub(stamp.lost)).unwrap_or(u32::MAX);
-            let (tx_in_flight, app_limited) = (stamp.in_flight, stamp.app_limited);
-            self.snd.congestion.on_lost(&LostSample { now, octets, tx_in_flight, lost, app_limited });
+        if let Some(last) = found.last {
+            self.snd.tell_lost(now, last);
         }
         found
     }
@@ -144,7 +145,9 @@ impl Synchronized {
         if let Some(undo) = &mut snd.out.recovery.undo {
             undo.on_recovered(snd.nxt);
         }
-        if mode != Mode::Loss && !snd.congestion.steers_recovery() {
+        // A controller that was chosen meanwhile may know of no threshold yet.
+        let known = snd.congestion.ssthresh() < u32::MAX;
+        if mode != Mode::Loss && known && !snd.congestion.steers_recovery() {
             snd.congestion.set_cwnd(snd.congestion.ssthresh());
         }
         snd.congestion.on_recovered(env.now);
@@ -200,7 +203,7 @@ impl Synchronized {
         let recovery = &mut snd.out.recovery;
         (recovery.mode, recovery.undo) = (Mode::Open, None);
         recovery.recover = snd.una;
-        recovery.dup_acks = 0;
+        (recovery.dup_acks, recovery.arrived) = (0, 0);
         snd.rto.backoff = 0;
         snd.rto.refresh(&snd.rtt, env.config);
         tell_congestion(common, env, snd, why);
@@ -250,7 +253,35 @@ impl Synchronized {
     }
 }
 
+impl Synchronized {
+    /// SND.UNA moved to where the peer had said that it holds something: it has thrown that away (RFC 2018 §8), or a later acknowledgment
+    /// says otherwise. As Linux (`tcp_check_sack_reneging`), half a round trip is waited for that.
+    pub fn suspect_reneging(&mut self, env: &Env) {
+        let snd = &self.snd;
+        if snd.out.board.is_sacked(snd.offset(snd.una)) {
+            let wait = snd.rtt.srtt().unwrap_or_default().div(2).max(RENEGING);
+            self.timers.send = SendTimer::Retransmit { at: env.now + wait };
+        }
+    }
+}
+
 impl Sender {
+    /// A run that was sent with this stamp is lost, octets of it.
+    fn tell_lost(&mut self, now: Instant, (stamp, octets): (Stamp, u32)) {
+        let lost = u32::try_from(self.out.rate.lost.saturating_sub(stamp.lost)).unwrap_or(u32::MAX);
+        let (tx_in_flight, app_limited) = (stamp.in_flight, stamp.app_limited);
+        self.congestion.on_lost(&LostSample { now, octets, tx_in_flight, lost, app_limited });
+    }
+
+    /// NewReno found the segment at SND.UNA lost. Its octets.
+    pub fn lose_head(&mut self, now: Instant) -> u32 {
+        let Some(stamp) = self.out.board.head() else { return 0 };
+        let octets = self.mss.min(self.flight());
+        self.out.rate.lost += u64::from(octets);
+        self.tell_lost(now, (stamp, octets));
+        octets
+    }
+
     /// How long to wait for what may only be reordered.
     pub fn patience(&self) -> Patience {
         Patience {

@@ -134,6 +134,11 @@ impl Scoreboard {
         self.lost
     }
 
+    /// What was noted when the first octet in flight was sent last.
+    pub fn head(&self) -> Option<Stamp> {
+        self.runs.first_key_value().map(|(_, run)| run.stamp)
+    }
+
     /// When the first octet in flight was sent last.
     pub fn oldest_sent_at(&self) -> Option<Instant> {
         self.runs.first_key_value().map(|(_, run)| run.stamp.at)

@@ -215,8 +215,9 @@ impl Sender {
         if let Frto::Second { left } = self.out.recovery.frto {
             return left * self.mss;
         }
-        let window = self.congestion.cwnd().saturating_add(self.out.recovery.limited_transmit(self.mss));
-        window.saturating_sub(self.in_network())
+        let limited = self.out.recovery.limited_transmit(self.mss);
+        let beyond = if self.congestion.steers_recovery() { 0 } else { limited };
+        self.congestion.cwnd().saturating_add(beyond).saturating_sub(self.in_network())
     }
 
     /// More is about to be queued. As Linux (`tcp_rate_check_app_limited`): where that was waited for and not for the path, rates tell
@@ -232,12 +233,19 @@ impl Sender {
         }
     }
 
-    /// What counts against the congestion window. NewReno's recovery inflates the window instead of counting what has left.
+    /// What counts against the congestion window. NewReno inflates the window instead of counting what has left; not of a controller
+    /// that steers its window itself.
     pub fn in_network(&self) -> u32 {
         match self.out.recovery.mode {
+            _ if self.congestion.steers_recovery() => self.pipe(),
             Mode::Fast if !self.by_sack => self.flight(),
             Mode::Open | Mode::Cwr | Mode::Fast | Mode::Loss => self.out.board.pipe(),
         }
+    }
+
+    /// In flight, without what duplicates tell of having arrived.
+    pub fn pipe(&self) -> u32 {
+        self.out.board.pipe().saturating_sub(self.out.recovery.arrived)
     }
 
     /// A loss was found; within the first window it shows that the window was too large for the path.

@@ -135,6 +135,8 @@ pub struct TcpInfo {
     pub rcv_wscale: u8,
     /// Microseconds.
     pub rto: u64,
+    /// Microseconds that an acknowledgment is delayed; 0 before any data came.
+    pub ato: u64,
     pub snd_mss: u32,
     pub rcv_mss: u32,
     /// Segments in flight.

@@ -1,7 +1,7 @@
 //! What a connection counts about itself, and its `TCP_INFO`.
 
 use super::chrono::Chrono;
-use super::common::Common;
+use super::common::{Common, Origin};
 use super::congestion::{Controller, RateSample};
 use super::fast_open::ClientFail;
 use super::recovery::Mode;
@@ -9,6 +9,9 @@ use super::sender::Sender;
 use super::settings::TcpInfo;
 use super::synchronized::Synchronized;
 use crate::base::{Duration, Instant};
+
+/// What `tcpi_ato` shows once data came, in microseconds: Linux's `TCP_ATO_MIN`.
+const DELAY: u64 = 40_000;
 
 /// Counts of one connection.
 #[derive(Clone, Debug)]
@@ -38,18 +41,20 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    pub fn new(now: Instant) -> Stats {
+    /// What the handshake left, as Linux counts: who was asked took a SYN, and its own that answered counts only as delivered. `syn_losses`
+    /// are those of whatever had to go again.
+    pub fn new(now: Instant, origin: Origin, syn_losses: u32) -> Stats {
         Stats {
             bytes_sent: 0,
             bytes_retrans: 0,
-            segs_out: 0,
-            segs_in: 0,
+            segs_out: if origin == Origin::Active { 1 + syn_losses } else { 0 },
+            segs_in: 1,
             data_segs_out: 0,
             data_segs_in: 0,
-            retrans: 0,
+            retrans: syn_losses,
             syn_data_acked: false,
             fast_open: ClientFail::default(),
-            delivered: 0,
+            delivered: 1,
             delivered_ce: 0,
             dsack_dups: 0,
             reord_seen: 0,
@@ -98,7 +103,11 @@ impl Synchronized {
             super::rtt::Estimate::NoSample => Duration::ZERO,
             super::rtt::Estimate::Measured { rttvar, .. } => rttvar,
         };
+        // As Linux, a SYN that we sent and a FIN are octets as well.
+        let active = common.origin == Origin::Active;
         let spent = self.stats.chrono.spent(now);
+        // What goes again as a probe is not thought lost.
+        let probe = if snd.out.recovery.tail_loss.resent() { snd.mss } else { 0 };
         let ago = |at: Option<Instant>| at.map_or(0, |at| now.since(at).as_millis() as u32);
         TcpInfo {
             state: self.state().name(),
@@ -125,14 +134,15 @@ impl Synchronized {
             snd_wscale: snd.scale,
             rcv_wscale: rcv.window.scale,
             rto: micros(snd.rto.interval),
+            ato: rcv.ack.last_data.map_or(0, |_| DELAY),
             snd_mss: snd.mss,
             rcv_mss: rcv.ack.segment,
             last_data_sent: ago(snd.last_sent),
             last_data_recv: ago(rcv.ack.last_data),
             last_ack_recv: ago(Some(self.timers.heard)),
             unacked: segments(snd.flight()),
-            sacked: segments(snd.out.board.sacked()),
-            lost: segments(snd.out.board.lost() + snd.out.board.again()),
+            sacked: segments(snd.out.board.sacked() + snd.out.recovery.arrived),
+            lost: segments(snd.out.board.lost() + snd.out.board.again().saturating_sub(probe)),
             retrans: segments(snd.out.board.again()),
             pmtu: common.path_mtu,
             rtt: snd.rtt.srtt().map_or(0, micros),
@@ -148,8 +158,8 @@ impl Synchronized {
             rcv_ssthresh: rcv.ssthresh,
             rcv_rtt: rcv.tuning.as_ref().map_or(0, |tuning| micros(tuning.rtt)),
             total_retrans: self.stats.retrans,
-            bytes_acked: snd.buffer.start(),
-            bytes_received: rcv.buffer.next_offset(),
+            bytes_acked: snd.buffer.start() + u64::from(active) + u64::from(snd.fin_acked()),
+            bytes_received: rcv.buffer.next_offset() + u64::from(rcv.eof),
             bytes_sent: self.stats.bytes_sent,
             bytes_retrans: self.stats.bytes_retrans,
             segs_out: self.stats.segs_out,

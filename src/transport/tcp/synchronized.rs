@@ -160,7 +160,8 @@ impl Synchronized {
             urgent: None,
         };
         let ecn = Ecn::new(agreement.ecn, common.isn.iss);
-        let (phase, timers, stats) = (Phase::Established, Timers::new(env.now), Stats::new(env.now));
+        let (phase, timers) = (Phase::Established, Timers::new(env.now));
+        let stats = Stats::new(env.now, common.origin, syn_losses);
         let mut sync = Synchronized { phase, snd, rcv, ecn, mtu_search, timers, stats, fast_open: None };
         sync.expand_snd_buf(common, env);
         if common.settings.quick_ack {

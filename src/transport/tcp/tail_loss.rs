@@ -81,8 +81,8 @@ impl Synchronized {
     /// When a probe is to be sent, if one may be (§7.2).
     pub fn probe_timeout(&self, env: &Env) -> Option<Duration> {
         let snd = &self.snd;
-        let calm =
-            snd.out.recovery.mode == Mode::Open && snd.out.board.sacked() == 0 && snd.out.board.lost() == 0;
+        let repairing = matches!(snd.out.recovery.mode, Mode::Fast | Mode::Loss);
+        let calm = !repairing && snd.out.board.sacked() == 0 && snd.out.board.lost() == 0;
         let wanted = env.config.tcp_early_retrans && self.rcv.sack_permitted && snd.wnd > 0;
         if !calm || !wanted || !snd.out.recovery.tail_loss.may_probe() {
             return None;

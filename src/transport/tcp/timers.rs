@@ -2,7 +2,7 @@
 //! shut, or it is silly, or nothing happens at all.
 
 use super::common::{Common, Next};
-use super::nagle::{CORK, OVERRIDE};
+use super::nagle::{CORK, override_after};
 use super::sender::Blocked;
 use super::synchronized::Synchronized;
 use crate::base::Instant;
@@ -226,8 +226,10 @@ impl Synchronized {
             // SHLD-29: first probe after one RTO.
             (Blocked::Window, _) => SendTimer::Persist { at: env.now + snd.rto.interval, sent: 0 },
             (Blocked::Silly | Blocked::Mark, SendTimer::Override { at }) => SendTimer::Override { at },
-            (Blocked::Silly, _) => SendTimer::Override { at: env.now + OVERRIDE },
-            (Blocked::Mark, _) => SendTimer::Override { at: env.now + snd.rto.interval },
+            (Blocked::Silly, _) => SendTimer::Override { at: env.now + override_after(snd.rto.interval) },
+            (Blocked::Mark, _) => {
+                SendTimer::Override { at: snd.last_sent.unwrap_or(env.now) + snd.rto.interval }
+            }
             (Blocked::No | Blocked::Cwnd | Blocked::Pace | Blocked::Nagle | Blocked::Cork, timer) => {
                 self.keep_alive_timer(common, timer)
             }

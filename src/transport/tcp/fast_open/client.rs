@@ -189,7 +189,7 @@ impl SynSent {
                 Ask::Text { .. } if !whole => ClientFail::NotAcked,
                 Ask::No | Ask::Text { .. } => ClientFail::No,
             },
-            ..Stats::new(env.now)
+            ..Stats::new(env.now, common.origin, u32::from(self.timer.retransmits))
         };
         Some((learned, stats))
     }

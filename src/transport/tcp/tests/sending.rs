@@ -189,7 +189,10 @@ fn a_silly_window_is_not_filled() {
     expect_segments(&mut x, 1, 2, false);
     x.peer_win(".", 1, 2001, "", 10);
     x.expect(&[]);
-    x.after(ms(500), &[". 2001:2011(10) ack 1"]);
+    // Linux's probe of what it will not fill: after one RTO.
+    let rto = x.end.conn().view().rto;
+    assert!(rto > ms(100) && rto < ms(1000), "{rto:?}");
+    x.after(rto, &[". 2001:2011(10) ack 1"]);
     x.peer_win(".", 1, 2011, "", 999);
     x.quiet_for(ms(200));
     x.peer_win(".", 1, 2011, "", 1000);
