@@ -280,6 +280,10 @@ fn plots() {
     );
     refuses("plot --seconds 0", "--seconds: '0' is no time to simulate: give whole seconds from 1 to 3600");
     refuses("bench --seconds 0", "--seconds: '0' is no time to measure for: give seconds from 0.1 to 600");
+    refuses("bench --seconds -1", "--seconds: '-1' is no time to measure for: give seconds from 0.1 to 600");
+    refuses("bench --connections 1", "--connections: '1' is no number from 1000 to 50000, or 0 for none");
+    refuses("bench --out /no/such/x", "there is no folder /no/such: `mkdir -p /no/such`");
+    refuses("bench --only foo", "'foo' is no --only: choose kernel, smoltcp, plain, offload, shards");
     let said = run("plot /no/such/folder/x.svg --seconds 1");
     assert_eq!(
         (said.error.as_str(), said.code),
