@@ -18,7 +18,9 @@ pub struct Listening {
 /// When the system has no room for the handlers.
 pub fn on_end(end: impl Fn() + Send + 'static) -> Outcome<Listening> {
     let failed = |error: std::io::Error| Failure::run(format!("cannot listen for signals: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let wanted =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !outlives_terminal());
+    let mut signals = Signals::new(wanted).map_err(failed)?;
     let handle = signals.handle();
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
@@ -29,6 +31,13 @@ pub fn on_end(end: impl Fn() + Send + 'static) -> Outcome<Listening> {
         }
     });
     Ok(Listening { handle, thread: Some(thread.map_err(failed)?) })
+}
+
+/// Was it started to ignore SIGHUP, as by nohup(1)? (proc(5), `SigIgn`: the lowest bit is signal 1.)
+fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// A helper of another command: whatever ends that one, even SIGKILL, ends this process.

@@ -159,8 +159,9 @@ impl Stack {
     }
 
     /// Begins a batch: until it is dropped, the packets that this thread's calls bring about wait for each other; they leave
-    /// before if a call sleeps, a round falls due, there were many calls, or a millisecond or two have passed. For a loop that answers many sockets: packets in
-    /// a row cost less than packets here and there. A thread has one batch at a time; a second one does nothing.
+    /// before if a call sleeps, a round falls due, there were many calls, or a millisecond or two have passed. For a loop that answers
+    /// many sockets: packets in a row cost less than packets here and there. A thread has one batch at a time; a second one does
+    /// nothing.
     pub fn batch(&self) -> Batch<'_> {
         Batch::open(self.shared())
     }

@@ -219,7 +219,7 @@ impl Synchronized {
         let snd = &mut self.snd;
         let (una, mss, flight) = (snd.una, snd.mss, snd.flight());
         if let Some(segments) = snd.out.recovery.only_late(env.now, snd.rtt.min()) {
-            snd.reordering.on_late(u64::from(segments * mss), mss);
+            snd.reordering.on_late(u64::from(segments) * u64::from(mss), mss);
             self.stats.reord_seen += 1;
             env.counters.tcp_ext_reno_reorder += 1;
         }
