@@ -15,13 +15,12 @@ use crate::base::Cidr;
 use crate::link::netns::{Namespace, enter_private, join};
 use clap::ValueEnum;
 use report::Report;
-use rustix::fs::Access;
-use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -112,7 +111,7 @@ type Measured = [Option<f64>; METRICS.len()];
 
 /// Runs one of the servers that are measured.
 pub fn run_peer(options: &cli::BenchPeer) -> Outcome {
-    end_with_parent()?;
+    end_with_parent(options.with_parent)?;
     match options.kind {
         PeerKind::Kernel => kernel::serve(options.addr.address),
         PeerKind::Smoltcp => smol::serve(options),
@@ -132,8 +131,8 @@ const SPARE: usize = 100;
 
 /// Runs `tunstack bench`.
 pub fn run(options: &cli::Bench) -> Outcome {
-    let outputs = ["json", "svg"].map(|ending| options.out.with_extension(ending));
-    check_folder(&outputs[0])?;
+    let outputs = [".json", ".svg"].map(|ending| named(&options.out, ending));
+    outputs.iter().try_for_each(|output| check_output(&options.out, output))?;
     enter_private()?;
     let (seconds, rounds, connections) = if options.quick { (0.5, 1, 1000) } else { (2.0, 5, 10_000) };
     let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
@@ -141,8 +140,9 @@ pub fn run(options: &cli::Bench) -> Outcome {
     let room = descriptors();
     if connections.max(LEAST) > room {
         let needed = connections.max(LEAST) + SPARE;
+        let fewer = if connections > LEAST { ", or fewer --connections" } else { "" };
         return Err(Failure::input(format!(
-            "{} open files are too few here: `ulimit -n {needed}`, or fewer --connections",
+            "{} open files are too few here: `ulimit -n {needed}`{fewer}",
             room + SPARE
         )));
     }
@@ -156,9 +156,14 @@ pub fn run(options: &cli::Bench) -> Outcome {
     let mut report = Report { contestants, rounds: Vec::new(), seconds: time.as_secs_f64(), mtu: plan.mtu };
     let rounds = options.rounds.unwrap_or(rounds);
     let (shows_progress, mut failed) = (std::io::stderr().is_terminal(), false);
+    let mut given_up = Vec::new();
     for round in 1..=rounds {
         let mut reached = Vec::new();
         for who in report.contestants.clone() {
+            if given_up.contains(&who) {
+                reached.push(Measured::default());
+                continue;
+            }
             if shows_progress {
                 err!("\rround {round} of {rounds}: {:12}", who.name());
             }
@@ -170,6 +175,9 @@ pub fn run(options: &cli::Bench) -> Outcome {
                 errln!("{begin}{} cannot be measured to the end: {failure}", who.name());
                 // A kernel without veth is told of; the rest stands without it.
                 failed |= who != Contestant::Kernel;
+                if values.iter().all(Option::is_none) {
+                    given_up.push(who);
+                }
             }
             reached.push(values);
         }
@@ -178,6 +186,9 @@ pub fn run(options: &cli::Bench) -> Outcome {
     if shows_progress {
         err!("\r{:40}\r", "");
     }
+    for (path, text) in outputs.iter().zip([report.json(), report.svg()]) {
+        std::fs::write(path, text).doing(format_args!("cannot write {}", path.display()))?;
+    }
     out!("{}{}", report.table(), report.beside_smoltcp());
     outln!(
         "Rounds: {rounds}, medians; {:.1} s for each value; MTU {}; {} idle connections.\nx: times the kernel's.",
@@ -185,9 +196,6 @@ pub fn run(options: &cli::Bench) -> Outcome {
         plan.mtu,
         plan.connections
     );
-    for (path, text) in outputs.iter().zip([report.json(), report.svg()]) {
-        std::fs::write(path, text).doing(format_args!("cannot write {}", path.display()))?;
-    }
     outln!("{} and {} have it all.", outputs[0].display(), outputs[1].display());
     match failed {
         true => Err(Failure::run("not everything could be measured")),
@@ -195,19 +203,31 @@ pub fn run(options: &cli::Bench) -> Outcome {
     }
 }
 
-/// Before minutes are spent: can the results be written?
-fn check_folder(output: &Path) -> Outcome {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match rustix::fs::access(folder, Access::WRITE_OK) {
-        Ok(()) if folder.is_dir() => Ok(()),
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {
-            Err(Failure::input(format!("there is no folder {0}: `mkdir -p {0}`", folder.display())))
+/// The name with an ending after all of it.
+fn named(name: &Path, ending: &str) -> PathBuf {
+    let mut whole = name.as_os_str().to_owned();
+    whole.push(ending);
+    whole.into()
+}
+
+/// Before minutes are spent: can the results be written? What is there already stays for now.
+fn check_output(name: &Path, output: &Path) -> Outcome {
+    let refused = |why: String| Failure::input(format!("{why}: choose another place with --out"));
+    let is_folder = name.as_os_str().as_encoded_bytes().ends_with(b"/") || name.file_name().is_none();
+    if is_folder {
+        return Err(refused(format!("{} names a folder and no file", name.display())));
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.exists()) {
+        return Err(Failure::input(format!("there is no folder {0}: `mkdir -p {0}`", folder.display())));
+    }
+    let is_new = !output.exists();
+    match OpenOptions::new().append(true).create(true).open(output) {
+        Ok(_) if is_new => {
+            std::fs::remove_file(output).doing(format_args!("cannot write {}", output.display()))
         }
-        Err(errno) => Err(Failure::input(format!(
-            "{} cannot be written to ({}): choose another place with --out",
-            folder.display(),
-            plain(&errno)
-        ))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(format!("cannot write {} ({})", output.display(), plain(&error)))),
     }
 }
 
@@ -261,9 +281,10 @@ fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
             let offload = if who == Contestant::Plain { "off" } else { "on" };
             let shards = if who == Contestant::Shards { "2" } else { "1" };
             command.args(["serve", "echo", "discard", "chargen", "--tun", "tun0"]);
-            command.args(["--offload", offload, "--shards", shards, "--with-parent"]);
+            command.args(["--offload", offload, "--shards", shards]);
         }
     }
+    command.args(["--with-parent", &std::process::id().to_string()]);
     command.args(["--addr", &theirs.to_string(), "--peer", &ours.to_string(), "--mtu", &mtu.to_string()]);
     far.as_ref().unwrap_or(&client).enter_in(&mut command).doing("cannot start a server")?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

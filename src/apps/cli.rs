@@ -155,9 +155,9 @@ pub struct Serve {
     /// So many stacks with the same addresses, each with a queue of the interface and a thread of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards)]
     pub shards: u16,
-    /// End when the parent process does
+    /// End when this process does, which is our parent
     #[arg(long, hide = true)]
-    pub with_parent: bool,
+    pub with_parent: Option<i32>,
     #[command(flatten)]
     pub device: Device,
 }
@@ -441,6 +441,8 @@ pub struct Plot {
 pub struct BenchPeer {
     #[arg(value_enum)]
     pub kind: PeerKind,
+    #[arg(long)]
+    pub with_parent: i32,
     #[arg(long)]
     pub addr: Cidr,
     #[arg(long)]

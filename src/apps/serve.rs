@@ -40,8 +40,8 @@ const ACCEPTS: usize = 64;
 
 /// Runs `tunstack serve` until SIGINT or SIGTERM.
 pub fn run(options: &cli::Serve) -> Outcome {
-    if options.with_parent {
-        super::signals::end_with_parent()?;
+    if let Some(parent) = options.with_parent {
+        super::signals::end_with_parent(parent)?;
     }
     let ports = ports(options)?;
     if let Some(root) = &options.root

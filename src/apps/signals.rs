@@ -40,14 +40,13 @@ fn outlives_terminal() -> bool {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// A helper of another command: whatever ends that one, even SIGKILL, ends this process.
+/// A helper of the command that is process `parent`: whatever ends that one, even SIGKILL, ends this process.
 ///
 /// # Errors
 /// When the system refuses, or the other one has ended already.
-pub fn end_with_parent() -> Outcome {
-    let parent = getppid();
+pub fn end_with_parent(parent: i32) -> Outcome {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| Failure::run(plain(&errno)))?;
-    match getppid() == parent {
+    match getppid().is_some_and(|pid| pid.as_raw_pid() == parent) {
         true => Ok(()),
         false => Err(Failure::run("the parent process has ended")),
     }

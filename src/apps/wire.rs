@@ -79,7 +79,9 @@ pub fn run(options: &cli::Wire) -> Outcome {
         Err(Lost::Interface(Gone(end))) => {
             Err(Failure::run(format!("{} is gone from {}", interfaces[end], ends[end])))
         }
-        Err(Lost::Namespace(end)) => Err(Failure::run(format!("the network namespace {end} is gone"))),
+        Err(Lost::Namespace(end)) => {
+            Err(Failure::run(format!("{end} leads to its network namespace no more")))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What made a sleeper wake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub(crate) struct Attention {
     timer: OwnedFd,
     rest: OwnedFd,
     kick: OwnedFd,
+    /// The term of a thread that panicked while it drove; zero: none did.
+    abandoned: AtomicU64,
 }
 
 impl Attention {
@@ -99,6 +102,7 @@ impl Attention {
             timer: timer()?,
             rest: timer()?,
             kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            abandoned: AtomicU64::new(0),
         };
         attention.watch(attention.timer.as_fd(), TIMER)?;
         attention.watch(attention.kick.as_fd(), KICK)?;
@@ -179,6 +183,17 @@ impl Attention {
         let value = Itimerspec { it_interval: NO_TIME, it_value: time };
         let result = timerfd_settime(&self.rest, TimerfdTimerFlags::empty(), &value);
         debug_assert!(result.is_ok(), "timerfd_settime: {result:?}");
+    }
+
+    /// The thread that drives panics: the housekeeper is to take the role from it.
+    pub fn abandon(&self, term: u64) {
+        self.abandoned.store(term, Ordering::Release);
+        self.rest(REST);
+    }
+
+    /// Did the thread of this term panic?
+    pub fn is_abandoned(&self, term: u64) -> bool {
+        self.abandoned.load(Ordering::Acquire) == term
     }
 
     /// Switches the housekeeper's interest on or off.

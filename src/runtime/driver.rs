@@ -361,6 +361,9 @@ struct Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         DRIVES.set(false);
+        if std::thread::panicking() {
+            self.attention.abandon(self.term);
+        }
     }
 }
 

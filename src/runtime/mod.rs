@@ -30,6 +30,7 @@ pub use reactor::Reactor;
 pub(crate) use shard::Shard;
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 pub(crate) use wake::Direction;
@@ -129,8 +130,11 @@ impl Stack {
         let thread = std::thread::Builder::new().name("tunstack".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                if let Some(attention) = attention {
-                    shared.housekeep(&attention);
+                let Some(attention) = attention else { return };
+                let work = AssertUnwindSafe(|| shared.housekeep(&attention));
+                // An embedder's callback, waker or sink panicked here: whoever uses the stack is told, as if its interface had gone.
+                if catch_unwind(work).is_err() {
+                    shared.lock().end(Errno::ENODEV);
                 }
             }
         })?;

@@ -22,8 +22,6 @@ const ROUND_OCTETS: usize = 512 << 10;
 /// A call looks at a device that nobody watches when this long nobody did: while one thread calls and calls, the
 /// housekeeper need not come between.
 const UNWATCHED: Duration = Duration::from_micros(50);
-/// How long a thread's batch may hold back what is due from others.
-const LEFT: Duration = Duration::from_millis(1);
 
 new_key_type! {
     /// A thread that sleeps and could drive.
@@ -71,7 +69,7 @@ pub(crate) struct Shard {
     terms: u64,
     /// The rest timer runs: the housekeeper will look.
     resting: bool,
-    /// Since when what is due has been left to the end of a thread's batch.
+    /// Since when what is due is left to a thread's batch.
     left_since: Option<Instant>,
     /// `terms` when it looked last.
     seen_terms: u64,
@@ -563,12 +561,14 @@ impl Shard {
     pub fn housekeeper_has_role(&mut self) -> bool {
         let driven = std::mem::replace(&mut self.seen_terms, self.terms) != self.terms;
         let now = self.clock.now();
-        // A batch that has just begun is about to end.
-        let waits = self.left_since.is_some_and(|since| now.since(since) < LEFT);
+        let waits = self.left_since.is_some_and(|since| now.since(since) < Duration::from_millis(1));
         if self.left_since.is_some() && !waits {
             self.settle(now);
         }
         let Some(attention) = &self.attention else { return self.role == Role::Housekeeper };
+        if matches!(self.role, Role::Thread(term) if attention.is_abandoned(term)) {
+            self.role = Role::Nobody;
+        }
         match self.role {
             Role::Housekeeper => {
                 self.resting = false;

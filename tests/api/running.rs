@@ -272,3 +272,57 @@ fn a_panic_under_the_lock_stops_nobody_else() {
     });
     told.recv_timeout(Duration::from_secs(20)).expect("the stack goes on");
 }
+
+/// An echo request to 10.0.0.2, for a device whose answers a test makes panic.
+fn ping() -> Vec<u8> {
+    let mut ping =
+        vec![0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0, 0, 0, 0, 1, 0, 1];
+    for (range, at) in [(0..20, 10), (20..28, 22)] {
+        let sum = tunstack::wire::checksum::checksum(&ping[range]);
+        ping[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    ping
+}
+
+/// Nor does one on the stack's own thread stop it without a word.
+#[test]
+fn a_panic_on_the_housekeeper_is_told() {
+    let (device, injector) = tunstack::link::callback(1500, |_| panic!("on purpose")).expect("a device");
+    let builder = Stack::builder().address("10.0.0.2/24".parse().expect("valid")).device(device);
+    let stack = builder.start().expect("it starts");
+    injector.send(ping()).expect("taken");
+    let until = Instant::now() + Duration::from_secs(20);
+    while stack.with_host(|_, _| Ok(())).is_ok() {
+        assert!(Instant::now() < until, "nobody is told");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Nor does one of a thread that drives: the role goes on without it.
+#[test]
+fn a_panic_of_who_drives_leaves_the_role() {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
+    let (device, injector) =
+        tunstack::link::callback(1500, move |_| match count.fetch_add(1, Ordering::SeqCst) {
+            0 => panic!("on purpose"),
+            _ => Ok(()),
+        })
+        .expect("a device");
+    let builder = Stack::builder().address("10.0.0.2/24".parse().expect("valid")).device(device);
+    let stack = builder.start().expect("it starts");
+    let driving = stack.clone();
+    let driver = std::thread::spawn(move || {
+        let listener = TcpListener::bind(&driving, "10.0.0.2:7").expect("free");
+        drop(listener.accept());
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    injector.send(ping()).expect("taken");
+    driver.join().expect_err("it drove, and panicked");
+    injector.send(ping()).expect("taken");
+    let until = Instant::now() + Duration::from_secs(20);
+    while answered.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < until, "nobody drives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

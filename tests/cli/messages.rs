@@ -282,6 +282,7 @@ fn plots() {
     refuses("bench --seconds 0", "--seconds: '0' is no time to measure for: give seconds from 0.1 to 600");
     refuses("bench --seconds -1", "--seconds: '-1' is no time to measure for: give seconds from 0.1 to 600");
     refuses("bench --connections 1", "--connections: '1' is no number from 1000 to 50000, or 0 for none");
+    refuses("bench --out /tmp/", "/tmp/ names a folder and no file: choose another place with --out");
     refuses("bench --out /no/such/x", "there is no folder /no/such: `mkdir -p /no/such`");
     refuses("bench --only foo", "'foo' is no --only: choose kernel, smoltcp, plain, offload, shards");
     let said = run("plot /no/such/folder/x.svg --seconds 1");

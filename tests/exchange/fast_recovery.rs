@@ -242,12 +242,60 @@ fn reordering_raises_the_threshold() {
     x.pass(ms(20)).peer(". 1:1(0) ack 7001").ignore();
     assert_eq!((x.info().reordering, x.info().reord_seen, x.counter("TcpExtTCPRenoReorder")), (6, 1, 1));
     assert_eq!(x.info().delivered, 1 + 7);
-    // The recovery ends; then five duplicates prove nothing, and the sixth does.
-    x.pass(ms(100)).peer(". 1:1(0) ack 14001").ignore();
-    x.pass(ms(100)).peer(". 1:1(0) ack 15001").ignore();
+    // The recovery ends, and more is in flight again; then five duplicates prove nothing, and the sixth does.
+    let mut una = 14_001;
+    for _ in 0..6 {
+        x.pass(ms(100)).peer(&format!(". 1:1(0) ack {una}")).ignore();
+        una += 1000 * i64::from(x.info().unacked);
+    }
+    x.pass(ms(100)).peer(&format!(". 1:1(0) ack {una}")).ignore();
     let sent = x.counter("TcpRetransSegs");
     for n in 1..=6 {
-        x.peer(". 1:1(0) ack 15001").ignore();
-        assert_eq!(x.counter("TcpRetransSegs") - sent, u64::from(n == 6));
+        x.peer(&format!(". 1:1(0) ack {una}")).ignore();
+        assert_eq!(x.counter("TcpRetransSegs") - sent, u64::from(n == 6), "{n}");
     }
+}
+
+/// After a timeout duplicates tell of what went again without need: they open no window, whoever steers it (RFC 6582 §4).
+#[test]
+fn duplicates_after_a_timeout_send_nothing() {
+    for name in ["reno", "bbr"] {
+        let setup = Setup::reno().config(|c| c.set("tcp_congestion_control", name).expect("known"));
+        let mut x = setup.syn_options("mss 1000,nop,wscale 7").syn_received();
+        x.pass(ms(100)).peer(". 1:1(0) ack 1").accept();
+        // A pacing controller takes its time.
+        x.write_octets(200_000).skip_taking(ms(500));
+        let sent = x.counter("TcpRetransSegs");
+        assert_eq!(x.counter("TcpExtTCPTimeouts"), 1);
+        for _ in 0..20 {
+            x.pass(ms(1)).peer(". 1:1(0) ack 1").ignore();
+        }
+        let again = x.counter("TcpRetransSegs") - sent;
+        // BBR has four segments in flight at least (BBRMinPipeCwnd).
+        assert_eq!(again, if name == "bbr" { 3 } else { 0 }, "{name}");
+        assert!(x.info().sacked + x.info().lost <= x.info().unacked, "{name}: {:?}", x.info());
+    }
+}
+
+/// However high the threshold was raised, it is no higher than what is in flight can reach.
+#[test]
+fn a_raised_threshold_can_be_reached() {
+    let mut x = ten_in_flight();
+    x.pass(ms(100)).peer(". 1:1(0) ack 1001").ignore();
+    (0..8).for_each(|_| {
+        x.peer(". 1:1(0) ack 1001").ignore();
+    });
+    x.pass(ms(20)).peer(". 1:1(0) ack 10001").ignore();
+    assert_eq!(x.info().reordering, 9);
+    // The recovery ends with four segments in flight. The head is lost; each other segment draws a duplicate.
+    x.pass(ms(100)).peer(". 1:1(0) ack 14001").ignore();
+    x.pass(ms(100)).peer(". 1:1(0) ack 15001").ignore();
+    let flight = x.info().unacked;
+    assert!(flight < 8, "{flight}");
+    let (before, mut arrived) = (x.counter("TcpRetransSegs"), flight - 1);
+    while arrived > 0 && x.counter("TcpRetransSegs") == before {
+        x.peer(". 1:1(0) ack 15001");
+        arrived = arrived - 1 + x.take_all().len() as u32;
+    }
+    assert_eq!((x.counter("TcpRetransSegs") - before, x.counter("TcpExtTCPTimeouts")), (1, 0), "{flight}");
 }

@@ -20,7 +20,7 @@ fn measures_everybody() {
     }
     let table = succeeded(output, &words);
     for (ending, wanted) in [("json", "\"rounds\": ["), ("svg", "</svg>")] {
-        let file = out.with_extension(ending);
+        let file = std::path::PathBuf::from(format!("{}.{ending}", out.display()));
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let _ = std::fs::remove_file(&file);
         assert!(text.contains(wanted), "{text}");
@@ -64,8 +64,6 @@ fn leaves_no_server_behind() {
     if server.is_empty() {
         skip("no server was started: no private namespace here");
     }
-    // Until it listens for the end of its parent.
-    std::thread::sleep(Duration::from_millis(300));
     bench.kill().expect("our child");
     bench.wait().expect("our child");
     eventually("the server is gone", || !running(&server));

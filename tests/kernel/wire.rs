@@ -194,7 +194,7 @@ fn ends_when_a_namespace_is_gone() {
     holder.wait().expect("our child");
     let (code, said) = wire.finish();
     assert_eq!(code, Some(1), "{said}");
-    let last = format!("tunstack: the network namespace /proc/{}/ns/net is gone", holder.id());
+    let last = format!("tunstack: /proc/{}/ns/net leads to its network namespace no more", holder.id());
     assert_eq!(said.lines().last(), Some(&*last), "{said}");
 }
 

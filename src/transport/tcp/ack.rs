@@ -199,6 +199,9 @@ impl Synchronized {
 
     /// Finds and repairs losses, takes back what was for nothing. Octets newly found lost.
     fn repair(&mut self, common: &mut Common, env: &mut Env, context: &AckContext) -> u32 {
+        if !self.snd.by_sack && context.acked > 0 {
+            self.learn_reordering(env);
+        }
         let undone = self.undo_if_needless(common, env, context) || self.judge_timeout(common, env, context);
         if self.snd.by_sack {
             return self.repair_by_sack(common, env, context);
@@ -206,23 +209,29 @@ impl Synchronized {
         if undone {
             return 0;
         }
+        let was_due = self.snd.head_due.is_some();
         if context.acked > 0 {
             self.on_new_ack(common, env, context);
         } else if context.duplicate {
             self.on_duplicate(common, env);
         }
-        if self.snd.head_due.is_some() { self.snd.lose_head(env.now) } else { 0 }
+        if self.snd.head_due.is_some() && !was_due { self.snd.lose_head(env.now) } else { 0 }
+    }
+
+    /// Without SACK: did what was thought lost arrive by itself?
+    fn learn_reordering(&mut self, env: &mut Env) {
+        let snd = &mut self.snd;
+        if let Some(segments) = snd.out.recovery.only_late(env.now, snd.rtt.min()) {
+            snd.reordering.on_late(u64::from(segments) * u64::from(snd.mss), snd.mss);
+            self.stats.reord_seen += 1;
+            env.counters.tcp_ext_reno_reorder += 1;
+        }
     }
 
     /// NewReno: SND.UNA moved.
     fn on_new_ack(&mut self, common: &Common, env: &mut Env, context: &AckContext) {
         let snd = &mut self.snd;
         let (una, mss, flight) = (snd.una, snd.mss, snd.flight());
-        if let Some(segments) = snd.out.recovery.only_late(env.now, snd.rtt.min()) {
-            snd.reordering.on_late(u64::from(segments) * u64::from(mss), mss);
-            self.stats.reord_seen += 1;
-            env.counters.tcp_ext_reno_reorder += 1;
-        }
         match snd.out.recovery.on_new_ack(una, context.acked, flight, &mut snd.congestion, mss) {
             OnNewAck::Grow => {}
             OnNewAck::Repaired => snd.congestion.on_recovered(env.now),
@@ -242,7 +251,7 @@ impl Synchronized {
             return; // what is missing is on its way already
         }
         // The next will tell of a loss.
-        let threshold = snd.reordering.segments();
+        let threshold = snd.dup_threshold();
         if snd.out.recovery.dup_acks + 1 == threshold && self.is_lost_mtu_probe(common, env, 0) {
             return;
         }
@@ -308,6 +317,10 @@ impl Synchronized {
         snd.wl2 = context.ack;
         if opened {
             self.timers.on_window_opened();
+            // What it had SACKed may be gone as well, if the first of it is (RFC 2018 §8).
+            if self.snd.out.board.is_sacked(self.snd.offset(self.snd.una)) {
+                self.snd.out.board.forget_sacks();
+            }
             // What was in flight when the window closed was refused: send it again at once, it is no sign of congestion.
             self.snd.resend_all();
             self.restart_retransmit_timer(env, true);

@@ -130,6 +130,8 @@ impl Recovery {
     /// counts: a duplicate is a segment; progress is the segment that was missing, and then what duplicates told before.
     pub fn deliver(&mut self, acked: u32, duplicate: bool, flight: u32, mss: u32) -> u32 {
         let mut octets = acked.saturating_sub(self.arrived).max(acked.min(mss));
+        // After a timeout they tell of what went again without need (RFC 6582 §4).
+        let duplicate = duplicate && self.mode != Mode::Loss;
         if duplicate {
             (self.arrived, octets) = (self.arrived.saturating_add(mss), mss);
         } else if acked > 0 {
@@ -173,7 +175,7 @@ impl Recovery {
                 OnDuplicate::Nothing
             }
             // RFC 6582 §3.2 step 2: duplicates of data sent before the last recovery prove nothing.
-            Mode::Open | Mode::Cwr | Mode::Loss if self.dup_acks == threshold && una.after(self.recover) => {
+            Mode::Open | Mode::Cwr | Mode::Loss if self.dup_acks >= threshold && una.after(self.recover) => {
                 congestion.on_congestion(now, Signal::Loss, self.flight);
                 if !congestion.steers_recovery() {
                     congestion.set_cwnd(congestion.ssthresh() + threshold * mss);

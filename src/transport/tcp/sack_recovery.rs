@@ -159,7 +159,7 @@ impl Synchronized {
         let bare = context.acked == 0 && context.delivery.octets == 0;
         let dsack = context.dsack.is_some();
         if self.snd.out.recovery.tail_loss.on_ack(context.ack, dsack, bare)
-            && self.snd.out.recovery.mode == Mode::Open
+            && matches!(self.snd.out.recovery.mode, Mode::Open | Mode::Cwr)
         {
             env.counters.tcp_ext_loss_probe_recovery += 1;
             self.snd.out.recovery.undo = None;

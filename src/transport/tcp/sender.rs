@@ -243,6 +243,12 @@ impl Sender {
         }
     }
 
+    /// Duplicates that mean a loss without SACK: more where things are reordered, but not more than what is in flight can draw.
+    pub fn dup_threshold(&self) -> u32 {
+        let most = (self.flight() / self.mss.max(1)).saturating_sub(1);
+        self.reordering.segments().min(most).max(3)
+    }
+
     /// In flight, without what duplicates tell of having arrived.
     pub fn pipe(&self) -> u32 {
         self.out.board.pipe().saturating_sub(self.out.recovery.arrived)
