@@ -318,15 +318,21 @@ fn marks_without_end_leave_a_segment_for_each_timeout() {
     assert_eq!(x.counter("TcpRetransSegs"), 0);
 }
 
-/// conformance: 3168-6.1.2-cwnd1
-#[test]
-fn a_mark_on_the_smallest_window_waits_for_a_timeout() {
+/// A timeout has made the window one segment, and a mark found nothing to reduce.
+fn marked_after_a_timeout() -> Exchange {
     let mut x = asked_by(Setup::reno());
     x.write_octets(1000);
     x.stack("P. 1:1001(1000) ack 1");
     x.pass(x.rto());
     x.stack("P. 1:1001(1000) ack 1");
     x.peer("E. 1:1(0) ack 1001").quiet();
+    x
+}
+
+/// conformance: 3168-6.1.2-cwnd1
+#[test]
+fn a_mark_on_the_smallest_window_waits_for_a_timeout() {
+    let mut x = marked_after_a_timeout();
     assert_eq!(x.cwnd(), 1, "the timeout's window, and no growth");
     x.write_octets(3000).stack("W. 1001:2001(1000) ack 1");
     x.peer("E. 1:1(0) ack 2001");
@@ -342,12 +348,7 @@ fn a_mark_on_the_smallest_window_waits_for_a_timeout() {
 /// conformance: 3168-6.1.2-cwnd1
 #[test]
 fn a_mark_on_the_smallest_window_is_forgotten_after_a_timeout() {
-    let mut x = asked_by(Setup::reno());
-    x.write_octets(1000);
-    x.stack("P. 1:1001(1000) ack 1");
-    x.pass(x.rto());
-    x.stack("P. 1:1001(1000) ack 1");
-    x.peer("E. 1:1(0) ack 1001").quiet();
+    let mut x = marked_after_a_timeout();
     x.write_octets(1000).stack("WP. 1001:2001(1000) ack 1");
     x.peer("E. 1:1(0) ack 2001");
     x.quiet_for(Duration::from_secs(60));

@@ -89,11 +89,6 @@ impl MtuSearch {
         due
     }
 
-    /// What is in flight as a probe is one no more.
-    pub fn forget_probe(&mut self) {
-        self.probe = None;
-    }
-
     /// The size to try next; `None` when what is unknown is not worth a probe. Then the search begins anew after a while.
     fn next_size(&mut self, config: &Config, now: Instant, largest: u32) -> Option<u32> {
         if self.high.saturating_sub(self.low) >= config.tcp_probe_threshold {
@@ -214,7 +209,7 @@ impl Synchronized {
     /// The probe does not leave after all, or proves nothing any more.
     pub fn forget_mtu_probe(&mut self) {
         if let Some(search) = &mut self.mtu_search {
-            search.forget_probe();
+            search.probe = None;
         }
     }
 

@@ -99,8 +99,7 @@ impl Synchronized {
     }
 
     /// A segment lends three slices of the buffer. More octets than these are always enough for can lie in more pieces, where some are
-    /// the user's own and some are not: then it ends earlier, and a run of
-    /// several segments with a whole one.
+    /// the user's own and some are not: then it ends earlier, and a run of several segments with a whole one.
     fn within_three_slices(&self, plan: Plan) -> Plan {
         if plan.len <= THREE_SLICES {
             return plan;
@@ -464,6 +463,8 @@ impl Synchronized {
             self.snd.was_writable = self.snd.is_writable(common.snd_buf, common.settings.notsent_lowat);
         } else {
             snd.rtt.on_retransmit();
+            // As Linux: from here on the end of a probe is no proof that a packet of its size arrived.
+            self.forget_mtu_probe();
         }
         self.snd.last_sent = Some(env.now);
         self.snd.usage.sent = true;
@@ -498,10 +499,6 @@ impl Synchronized {
                 *left = left.saturating_sub(octets.div_ceil(plan.mss));
             }
             return;
-        }
-        // As Linux: from here on the probe's end is no proof that a packet of its size arrived.
-        if let Some(search) = &mut self.mtu_search {
-            search.forget_probe();
         }
         let timestamp = timestamps::clock(env.now, &common.isn);
         if snd.out.board.again() == 0 {

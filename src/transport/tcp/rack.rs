@@ -8,7 +8,7 @@ use crate::base::{Duration, Instant};
 use crate::wire::seq::SeqNumber;
 
 /// Segments SACKed above a hole that end the patience, as long as no reordering was seen.
-const DUP_THRESHOLD: u32 = 3;
+pub(super) const DUP_THRESHOLD: u32 = 3;
 
 /// Lateness that is told, at most, in segments (Linux's `tcp_max_reordering`).
 const MOST_REORDERING: u64 = 300;

@@ -4,6 +4,7 @@ use super::ack::tell_congestion;
 use super::common::{Common, Next};
 use super::congestion::Controller;
 use super::frto::Frto;
+use super::rack::DUP_THRESHOLD;
 use super::recovery::Mode;
 use super::synchronized::Synchronized;
 use super::timers::SendTimer;
@@ -35,7 +36,7 @@ impl Synchronized {
         snd.out.recovery.frto =
             if env.config.tcp_frto && calm { Frto::First { resent: snd.una.add(1) } } else { Frto::Off };
         // Without SACK so many duplicates would have told of a loss, had nothing been reordered before.
-        if snd.out.recovery.mode == Mode::Open && snd.out.recovery.arrived >= 3 * snd.mss {
+        if snd.out.recovery.mode == Mode::Open && snd.out.recovery.arrived >= DUP_THRESHOLD * snd.mss {
             snd.reordering.forget_degree();
         }
         snd.note_loss();

@@ -251,9 +251,7 @@ impl Synchronized {
         self.restart_retransmit_timer(env, false);
         Next::Stay
     }
-}
 
-impl Synchronized {
     /// SND.UNA moved to where the peer had said that it holds something: it has thrown that away (RFC 2018 §8), or a later acknowledgment
     /// says otherwise. As Linux (`tcp_check_sack_reneging`), half a round trip is waited for that.
     pub fn suspect_reneging(&mut self, env: &Env) {

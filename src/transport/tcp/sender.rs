@@ -5,7 +5,7 @@
 use super::congestion::{Congestion, Controller};
 use super::frto::Frto;
 use super::in_flight::WhileInFlight;
-use super::rack::Reordering;
+use super::rack::{DUP_THRESHOLD, Reordering};
 use super::recovery::Mode;
 use super::rto::Rto;
 use super::rtt::Rtt;
@@ -246,7 +246,7 @@ impl Sender {
     /// Duplicates that mean a loss without SACK: more where things are reordered, but not more than what is in flight can draw.
     pub fn dup_threshold(&self) -> u32 {
         let most = (self.flight() / self.mss.max(1)).saturating_sub(1);
-        self.reordering.segments().min(most).max(3)
+        self.reordering.segments().min(most).max(DUP_THRESHOLD)
     }
 
     /// In flight, without what duplicates tell of having arrived.

@@ -41,8 +41,8 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    /// What the handshake left, as Linux counts: who was asked took a SYN, and its own that answered counts only as delivered. `syn_losses`
-    /// are those of whatever had to go again.
+    /// What the handshake left, as Linux counts: each end took a SYN and had one delivered, but a SYN-ACK does not count as sent.
+    /// `syn_losses` of them had to go again.
     pub fn new(now: Instant, origin: Origin, syn_losses: u32) -> Stats {
         Stats {
             bytes_sent: 0,
