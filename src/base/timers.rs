@@ -49,7 +49,18 @@ impl<Id: Ord + Copy> Timers<Id> {
     }
 }
 
+impl From<Option<Instant>> for Armed {
+    fn from(at: Option<Instant>) -> Armed {
+        Armed(at)
+    }
+}
+
 impl Armed {
+    /// When the owner's entry fires, if it has one.
+    pub fn at(self) -> Option<Instant> {
+        self.0
+    }
+
     /// Is the entry that fired `at` the live one (not left over from before it moved earlier)?
     pub fn fired(&mut self, at: Instant) -> bool {
         let live = self.0 == Some(at);

@@ -8,7 +8,8 @@ use crate::trace::{Flow, TcpState};
 use crate::transport::datagram::{DatagramId, Datagrams};
 use crate::transport::ports::Binding;
 use crate::transport::tcp::{
-    ConnId, FAST_OPEN_ALL, FAST_OPEN_CLIENT, FAST_OPEN_SERVER, FastOpen, ListenOptions, Mtus, Settings,
+    ConnId, Connection, FAST_OPEN_ALL, FAST_OPEN_CLIENT, FAST_OPEN_SERVER, FastOpen, ListenOptions, Mtus,
+    Settings,
 };
 use core::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -277,7 +278,7 @@ impl Host {
         if progress == Progress::Connected {
             return Err(Errno::EISCONN);
         }
-        let state = self.tcp.get(conn).map_or(TcpState::Closed, |conn| conn.state());
+        let state = self.tcp.look(conn, |conn| conn.state()).unwrap_or(TcpState::Closed);
         match state {
             TcpState::SynSent | TcpState::SynReceived => Err(Errno::EALREADY),
             TcpState::Closed => {
@@ -443,12 +444,12 @@ impl Host {
 
     /// Has the socket data or a FIN that the peer has not acknowledged?
     pub fn lingers(&self, id: SocketId) -> bool {
-        self.connection(id).is_ok_and(|conn| conn.lingers())
+        self.look(id, |conn| conn.lingers()).unwrap_or(false)
     }
 
     /// Has any connection that no socket holds data or a FIN that its peer has not acknowledged?
     pub fn orphans_linger(&self) -> bool {
-        self.tcp.iter().any(|(conn, token)| token.is_none() && conn.lingers())
+        self.tcp.look_at_all(|conn, token| token.is_none() && conn.lingers()).any(|lingers| lingers)
     }
 
     /// The linger time that is set (`SO_LINGER`).
@@ -466,7 +467,7 @@ impl Host {
         let local = match &socket.kind {
             Kind::Fresh(fresh) => fresh.local,
             Kind::Listener(key) => self.tcp.listener(*key).map_or(unknown, |listener| listener.options.local),
-            Kind::Connection { id, .. } => self.tcp.get(*id).map_or(unknown, |conn| conn.flow().local),
+            Kind::Connection { id, .. } => self.tcp.look(*id, |conn| conn.flow().local).unwrap_or(unknown),
             Kind::Udp(key) => self.udp.get(*key).map_or(unknown, |socket| socket.local),
             Kind::Ping(key) => self.ping.get(*key).map_or(unknown, |socket| socket.local),
         };
@@ -485,10 +486,12 @@ impl Host {
         let socket = self.sockets.get(id)?;
         let remote = match &socket.kind {
             Kind::Fresh(_) | Kind::Listener(_) => None,
-            Kind::Connection { id, .. } => self.tcp.get(*id).and_then(|conn| match conn.state() {
-                TcpState::SynSent | TcpState::TimeWait | TcpState::Closed => None,
-                _ => Some(conn.flow().remote),
-            }),
+            Kind::Connection { id, .. } => {
+                let (state, remote) =
+                    self.tcp.look(*id, |conn| (conn.state(), conn.flow().remote)).ok_or(Errno::ENOTCONN)?;
+                let is_open = !matches!(state, TcpState::SynSent | TcpState::TimeWait | TcpState::Closed);
+                is_open.then_some(remote)
+            }
             Kind::Udp(key) => self.udp.get(*key).and_then(|socket| socket.remote),
             Kind::Ping(key) => self.ping.get(*key).and_then(|socket| socket.remote),
         };
@@ -504,9 +507,10 @@ impl Host {
         Ok((socket.domain, socket.kind()))
     }
 
-    pub(super) fn connection(&self, id: SocketId) -> Result<&crate::transport::tcp::Connection, Errno> {
+    /// What `f` tells of the socket's connection.
+    pub(super) fn look<T>(&self, id: SocketId, f: impl FnOnce(&Connection) -> T) -> Result<T, Errno> {
         match self.sockets.get(id)?.kind {
-            Kind::Connection { id, .. } => self.tcp.get(id).ok_or(Errno::ENOTCONN),
+            Kind::Connection { id, .. } => self.tcp.look(id, f).ok_or(Errno::ENOTCONN),
             Kind::Fresh(_) | Kind::Listener(_) | Kind::Udp(_) | Kind::Ping(_) => Err(Errno::ENOTCONN),
         }
     }

@@ -221,7 +221,7 @@ impl Host {
                 None => Readiness::HANGUP,
             },
             Kind::Connection { id, .. } => {
-                self.tcp.get(*id).map_or(Readiness::HANGUP, |conn| conn.readiness())
+                self.tcp.look(*id, |conn| conn.readiness()).unwrap_or(Readiness::HANGUP)
             }
             Kind::Udp(key) => datagram(&self.udp, *key),
             Kind::Ping(key) => datagram(&self.ping, *key),
@@ -236,7 +236,7 @@ impl Host {
         match &self.sockets.get(id)?.kind {
             Kind::Fresh(_) => Ok(0),
             Kind::Listener(_) => Err(Errno::EINVAL),
-            Kind::Connection { id, .. } => Ok(self.tcp.get(*id).map_or(0, |conn| conn.bytes_readable())),
+            Kind::Connection { id, .. } => Ok(self.tcp.look(*id, |conn| conn.bytes_readable()).unwrap_or(0)),
             Kind::Udp(key) => Ok(self.udp.get(*key).map_or(0, |socket| socket.bytes_readable())),
             Kind::Ping(key) => Ok(self.ping.get(*key).map_or(0, |socket| socket.bytes_readable())),
         }
@@ -248,7 +248,7 @@ impl Host {
     /// `EINVAL` on datagram sockets.
     pub fn at_mark(&self, id: SocketId) -> Result<bool, Errno> {
         match self.sockets.get(id)?.kind {
-            Kind::Connection { .. } => self.connection(id).map(|conn| conn.at_mark()),
+            Kind::Connection { .. } => self.look(id, |conn| conn.at_mark()),
             Kind::Fresh(_) | Kind::Listener(_) => Ok(false),
             Kind::Udp(_) | Kind::Ping(_) => Err(Errno::EINVAL),
         }

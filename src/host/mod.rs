@@ -187,6 +187,12 @@ impl Host {
         self.link
     }
 
+    /// Packs all connections that can be, as those of a host with many are.
+    #[cfg(test)]
+    pub(crate) fn pack_all(&mut self) {
+        self.tcp.pack_all();
+    }
+
     /// The link is gone for good: every socket ends with `error`, and nothing is sent.
     pub fn fail_all(&mut self, now: Instant, error: Errno) {
         self.tcp.fail_all(&mut self.common.env(now), error);

@@ -227,7 +227,7 @@ impl Host {
                 change(Arc::make_mut(&mut listener.options.settings), &common.config)?;
             }
             Kind::Connection { id, .. } => {
-                let mut settings = tcp.get(*id).ok_or(Errno::EINVAL)?.settings().clone();
+                let mut settings = tcp.settings(*id).ok_or(Errno::EINVAL)?.clone();
                 change(&mut settings, &common.config)?;
                 tcp.with(&mut common.env(now), *id, |conn, env| conn.apply(env, settings));
             }
@@ -329,7 +329,7 @@ impl Host {
             Kind::Listener(key) => {
                 self.tcp.listener(*key).map(|listener| &*listener.options.settings).ok_or(Errno::EINVAL)
             }
-            Kind::Connection { id, .. } => self.tcp.get(*id).map(|conn| conn.settings()).ok_or(Errno::EINVAL),
+            Kind::Connection { id, .. } => self.tcp.settings(*id).ok_or(Errno::EINVAL),
             Kind::Udp(_) | Kind::Ping(_) => Err(Errno::ENOPROTOOPT),
         }
     }
@@ -351,8 +351,8 @@ impl Host {
             OptName::UserTimeout => Opt::UserTimeout(s.user_timeout),
             OptName::Congestion => Opt::Congestion(s.congestion.name().to_owned()),
             OptName::NotSentLowat => Opt::NotSentLowat(s.notsent_lowat),
-            OptName::MaxSeg => Opt::MaxSeg(match self.connection(id) {
-                Ok(conn) => conn.mss(),
+            OptName::MaxSeg => Opt::MaxSeg(match self.look(id, |conn| conn.mss()) {
+                Ok(mss) => mss,
                 // As Linux before a connection: the default of RFC 9293 §3.7.1, or what was set.
                 Err(_) if s.max_seg == 0 => 536,
                 Err(_) => u32::from(s.max_seg),
@@ -373,7 +373,7 @@ impl Host {
             });
         }
         let s = self.settings(id)?;
-        let tuned = self.connection(id).map(|conn| conn.buffer_sizes());
+        let tuned = self.look(id, |conn| conn.buffer_sizes());
         let (snd_buf, rcv_buf) = tuned.unwrap_or((s.snd_buf, s.rcv_buf));
         let shown = |octets: u32, locked| octets.saturating_mul(if locked { 2 } else { 1 });
         Ok(if receive {
@@ -402,7 +402,7 @@ impl Host {
     fn mtu_to_peer(&self, id: SocketId) -> Result<u32, Errno> {
         let remote = match &self.sockets.get(id)?.kind {
             Kind::Connection { id, .. } => {
-                return self.tcp.get(*id).map(|conn| conn.path_mtu()).ok_or(Errno::ENOTCONN);
+                return self.tcp.look(*id, |conn| conn.path_mtu()).ok_or(Errno::ENOTCONN);
             }
             Kind::Udp(key) => self.udp.get(*key).and_then(|socket| socket.remote),
             Kind::Ping(key) => self.ping.get(*key).and_then(|socket| socket.remote),

@@ -6,7 +6,7 @@ use crate::base::Instant;
 use crate::base::io::MtuDiscover;
 use crate::network::{Env, IpOut, Network};
 use crate::trace::{Direction, EventKind, Flow, PacketEvent, Reason, View, Why};
-use crate::transport::tcp::{ConnId, Limits, Outgoing, Reply};
+use crate::transport::tcp::{ConnId, Connection, Limits, Outgoing, Reply};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{self, Segment};
 use crate::wire::vnet;
@@ -189,7 +189,7 @@ impl Host {
         if tcp.get(id).is_some_and(|conn| conn.path_mtu() != path_mtu) {
             tcp.with(&mut env, id, |conn, env| conn.set_path_mtu(env, path_mtu));
         }
-        let Some(out) = tcp.sender(id).next_segment(&mut env, &limits) else {
+        let Some(out) = tcp.sender(id)?.next_segment(&mut env, &limits) else {
             tcp.sent(&mut env, id);
             return None;
         };
@@ -212,10 +212,10 @@ impl Host {
         if !local && !self.common.trace.is_on() {
             return Some(Chosen::Segment { id, headers, seq, len, meta });
         }
+        let view = if self.common.trace.is_on() { self.tcp.look(id, Connection::view) } else { None };
         let text = self.tcp.get(id).map_or([&[][..]; 3], |conn| conn.payload(seq, len));
         let parts = [&self.scratch.headers[..headers], text[0], text[1], text[2]];
         if self.common.trace.is_on() {
-            let view = self.tcp.get(id).map(|conn| conn.view());
             // Shown as a wire would carry it, whoever completes the checksum.
             let whole = (!complete).then(|| vnet::completed(&parts.concat()).into_owned());
             let shown = whole.as_ref().map_or(parts, |whole| [&whole[..], &[], &[], &[]]);

@@ -43,14 +43,14 @@ impl Host {
                 ..TcpInfo::default()
             });
         }
-        self.connection(id).map(|conn| conn.info(now))
+        self.look(id, |conn| conn.info(now))
     }
 
     /// All sockets and socketless connections, as `ss -a` lists them.
     pub fn sockets(&self) -> Vec<SocketSnapshot> {
         let mut lines: Vec<SocketSnapshot> =
             self.sockets.iter().filter_map(|(id, socket)| self.line(id, &socket.kind)).collect();
-        lines.extend(self.tcp.iter().map(|(conn, token)| SocketSnapshot {
+        lines.extend(self.tcp.look_at_all(|conn, token| SocketSnapshot {
             id: token.map(from_token),
             kind: Type::Stream,
             state: conn.state().name(),
@@ -93,6 +93,6 @@ impl Host {
 
     /// Octets of memory that connections hold, buffers included.
     pub fn memory_octets(&self) -> usize {
-        self.tcp.iter().map(|(conn, _)| conn.memory_octets()).sum()
+        self.tcp.memory_octets()
     }
 }

@@ -1,7 +1,8 @@
-//! The socket calls of a host without TCP: datagrams, ping sockets, names, errors.
+//! The socket calls of a host without TCP: datagrams, ping sockets, names, errors; and connections at rest.
 
 mod datagrams;
 mod errors;
+mod rest;
 mod strays;
 
 use super::*;

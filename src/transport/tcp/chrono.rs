@@ -2,6 +2,7 @@
 //! clock that is charged to one account at a time. Milliseconds, for there is one of these in every connection.
 
 use super::common::Common;
+use super::pack::{pack_fields, pack_names};
 use super::sender::Blocked;
 use super::synchronized::Synchronized;
 use crate::base::{Duration, Instant};
@@ -19,6 +20,8 @@ pub(super) enum Account {
     Buffer,
 }
 
+pack_names!(Account { Idle, Busy, Window, Buffer });
+
 /// The clock and its accounts.
 #[derive(Clone, Debug)]
 pub(super) struct Chrono {
@@ -28,6 +31,8 @@ pub(super) struct Chrono {
     /// Nanoseconds that make no whole millisecond yet, whoever spent them.
     rest: u32,
 }
+
+pack_fields!(Chrono { account, since, spent, rest });
 
 /// Microseconds with data to send, and those of them spent waiting for the peer's window and for room in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

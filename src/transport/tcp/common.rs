@@ -1,6 +1,7 @@
 //! What every state of a connection shares: who talks to whom, the settings, what the user must learn.
 
 use super::connection::{Isn, Mtus, Verdict};
+use super::pack::{Pack, Packer, Unpacker, pack_fields, pack_names};
 use super::recv_buffer::RecvBuffer;
 use super::settings::Settings;
 use super::syn_received::SynReceived;
@@ -18,6 +19,9 @@ pub(super) enum Origin {
     /// The peer did.
     Passive,
 }
+
+pack_names!(Origin { Active, Passive });
+pack_fields!(Isn { iss, ts_offset });
 
 /// What every state shares.
 #[derive(Debug)]
@@ -120,6 +124,40 @@ impl Common {
             last_challenge: None,
             unread: None,
             peer_done: false,
+        }
+    }
+
+    /// Is there nothing in it but what is packed?
+    pub fn is_at_rest(&self) -> bool {
+        !self.orphan
+            && (self.error.is_none() && self.soft_error.is_none())
+            && self.wakes.is_empty()
+            && !self.output_due
+            && self.unread.is_none()
+            && !self.peer_done
+    }
+
+    /// Writes all but the settings, the flow first.
+    pub fn pack(&self, to: &mut Packer<'_>) {
+        self.flow.pack(to);
+        self.isn.pack(to);
+        self.origin.pack(to);
+        [self.path_mtu, self.receive_mtu, self.snd_buf, self.rcv_buf].pack(to);
+        self.shut_read.pack(to);
+        self.last_challenge.pack(to);
+    }
+
+    /// Reads what [`pack`](Common::pack) wrote.
+    pub fn unpack(settings: Arc<Settings>, from: &mut Unpacker<'_>) -> Common {
+        let (flow, isn, origin) = (Flow::unpack(from), Isn::unpack(from), Origin::unpack(from));
+        let [path, receive, snd_buf, rcv_buf] = Pack::unpack(from);
+        Common {
+            snd_buf,
+            rcv_buf,
+            shut_read: Pack::unpack(from),
+            last_challenge: Pack::unpack(from),
+            output_due: false,
+            ..Common::new(flow, isn, origin, settings, Mtus { path, receive })
         }
     }
 

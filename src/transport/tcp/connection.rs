@@ -2,6 +2,7 @@
 
 use super::common::{Common, Next, Origin};
 use super::handshake;
+use super::pack::{Pack as _, Packer, Unpacker};
 use super::reset::PendingReset;
 use super::settings::{Settings, TcpInfo};
 use super::syn_received::SynReceived;
@@ -408,6 +409,35 @@ impl Connection {
             State::Synchronized(state) => state.phase.is_reset_by_abort().then(|| state.pending_reset()),
             State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => None,
         }
+    }
+
+    // --- rest ----------------------------------------------------------------------------------------------------
+
+    /// Has it nothing in hand, so that all of it can be packed?
+    pub(super) fn is_at_rest(&self) -> bool {
+        match &self.state {
+            State::Synchronized(state) => self.common.is_at_rest() && state.is_at_rest(),
+            State::SynSent(_) | State::SynReceived(_) | State::TimeWait(_) | State::Closed(_) => false,
+        }
+    }
+
+    /// Writes a connection at rest, all but its settings, the flow first.
+    pub(super) fn pack(&self, to: &mut Packer<'_>) {
+        self.common.pack(to);
+        if let State::Synchronized(state) = &self.state {
+            state.pack(to);
+        }
+    }
+
+    /// Reads what [`pack`](Connection::pack) wrote.
+    pub(super) fn unpack(settings: Arc<Settings>, from: &mut Unpacker<'_>) -> Connection {
+        let common = Common::unpack(settings, from);
+        Connection { common, state: State::Synchronized(Box::unpack(from)) }
+    }
+
+    /// The settings, to be kept where others share them.
+    pub(super) fn shared_settings(&self) -> &Arc<Settings> {
+        &self.common.settings
     }
 
     // --- questions -----------------------------------------------------------------------------------------------

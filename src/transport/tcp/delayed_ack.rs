@@ -1,6 +1,7 @@
 //! When to acknowledge (RFC 9293 §3.8.6.3, RFC 5681 §4.2), with Linux's refinements: the first segments are acknowledged at once so
 //! that the peer's window opens, and a connection that answers what it receives delays in the hope of a ride.
 
+use super::pack::pack_fields;
 use crate::base::{Config, Duration, Instant};
 
 /// Acknowledgments that go at once in the beginning, at most (Linux's `TCP_MAX_QUICKACKS`).
@@ -38,6 +39,11 @@ pub(super) struct DelayedAck {
     /// When the last of it came.
     pub last_data: Option<Instant>,
 }
+
+pack_fields!(DelayedAck {
+    for_window, by_timer, quick, interactive, octets, pushed, segment, last_data;
+    due: Due::No
+});
 
 impl DelayedAck {
     /// `mss` is ours; full-sized is what the peer shows to be, from the default MSS on.

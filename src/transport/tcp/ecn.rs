@@ -9,6 +9,7 @@ use super::common::{Common, Origin};
 use super::congestion::{Controller, Signal};
 use super::connection::SegmentMeta;
 use super::output::Plan;
+use super::pack::{pack_fields, pack_names};
 use super::recovery::Mode;
 use super::synchronized::Synchronized;
 use crate::base::Config;
@@ -47,6 +48,8 @@ pub(super) enum Agreed {
     /// ECN both ways.
     Yes,
 }
+
+pack_names!(Agreed { No, Half, Yes });
 
 impl Asked {
     /// A SYN leaves. As Linux, one that goes again asks no more: something on the path may not like it (RFC 3168 §6.1.1.1).
@@ -131,6 +134,8 @@ pub(super) struct Ecn {
     /// A window of one segment was marked: nothing new goes before a timer has fired.
     pub paused: bool,
 }
+
+pack_fields!(Ecn { agreed, seen, echo, cwr_due, reduced, paused });
 
 impl Ecn {
     /// The handshake is complete.

@@ -85,6 +85,11 @@ impl WhileInFlight {
         }
     }
 
+    /// Is there nothing to remember?
+    pub fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
         self.0.as_ref().map_or(0, |flight| size_of::<InFlight>() + flight.board.memory_octets())

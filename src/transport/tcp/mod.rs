@@ -25,6 +25,7 @@ mod mtu_probing;
 mod nagle;
 mod output;
 mod pacing;
+mod pack;
 mod persist;
 mod pmtu;
 mod prr;

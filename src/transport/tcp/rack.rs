@@ -3,6 +3,7 @@
 //! Needs SACK (§4); connections without it use NewReno. RFC 6675's marking by count does not run beside it (§9.2), but three
 //! segments' worth of SACKed octets end the patience for reordering that was never seen.
 
+use super::pack::pack_fields;
 use super::scoreboard::{Delivered, Delivery, Found, Scoreboard};
 use crate::base::{Duration, Instant};
 use crate::wire::seq::SeqNumber;
@@ -40,6 +41,8 @@ pub(super) struct Reordering {
     widened: u8,
     persist: u8,
 }
+
+pack_fields!(Reordering { seen, degree, widened, persist });
 
 /// What decides how long to wait for what may be reordered.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! The receiving half of a synchronized connection: RFC 9293's RCV variables and what stands behind them.
 
 use super::delayed_ack::DelayedAck;
+use super::pack::pack_fields;
 use super::recv_buffer::RecvBuffer;
 use super::recv_tuning::RecvTuning;
 use super::recv_window::{RecvWindow, Room};
@@ -38,6 +39,11 @@ pub(super) struct Receiver {
     pub sack: Option<Box<SackReport>>,
     pub urgent: Option<Box<Urgent>>,
 }
+
+pack_fields!(Receiver {
+    irs, buffer, fin, eof, window, ssthresh, tuning, mss, last_ack_sent, ack, challenge_due, timestamps, sack_permitted;
+    sack: None, urgent: None
+});
 
 impl Receiver {
     /// RCV.NXT.

@@ -5,6 +5,7 @@
 //! wins. Invariants: `read ≤ next`; pieces lie end to end from `read` (or before) to `next`; every range of `ahead` begins after
 //! `next`; an empty buffer holds no memory. The caller bounds offsets by the window it advertised, which bounds the memory.
 
+use super::pack::pack_fields;
 use crate::base::RangeSet;
 use crate::base::io::Target;
 use crate::base::pool::{Chunk, PacketBuf, Pool};
@@ -51,7 +52,14 @@ struct Ahead {
     ranges: RangeSet,
 }
 
+pack_fields!(RecvBuffer { read, next; pieces: VecDeque::new(), ahead: None });
+
 impl RecvBuffer {
+    /// Does it hold nothing?
+    pub fn is_at_rest(&self) -> bool {
+        self.pieces.is_empty() && self.ahead.is_none()
+    }
+
     /// Offset of the next octet to be read.
     pub fn read_offset(&self) -> u64 {
         self.read

@@ -4,6 +4,7 @@
 //! arrives. No memory is taken for it: the buffer is a bound. A size that the user has set is never tuned, and nothing shrinks.
 
 use super::common::Common;
+use super::pack::pack_fields;
 use super::receiver::Receiver;
 use super::synchronized::Synchronized;
 use super::timestamps;
@@ -32,6 +33,8 @@ pub(super) struct RecvTuning {
     /// The window that fills, for peers without timestamps: its end, and when it was first open.
     filling: Option<(SeqNumber, Instant)>,
 }
+
+pack_fields!(RecvTuning { space, rtt, since, from, last_echo, filling });
 
 impl RecvTuning {
     fn new(space: u32, from: u32, now: Instant) -> RecvTuning {

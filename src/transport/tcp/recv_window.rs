@@ -4,6 +4,7 @@
 //! some memory beyond the buffer is kept. Only where a peer fills that, too, with segments of less than a unit of the scale, the edge is
 //! rounded down, by less than a unit.
 
+use super::pack::pack_fields;
 use crate::wire::seq::SeqNumber;
 
 /// Largest shift (RFC 7323 §2.3).
@@ -32,6 +33,8 @@ pub(super) struct RecvWindow {
     /// Our shift.
     pub scale: u8,
 }
+
+pack_fields!(RecvWindow { advertised, edge, scale });
 
 impl RecvWindow {
     /// After a SYN that announced `window` octets from `rcv_nxt` on.

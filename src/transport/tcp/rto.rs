@@ -3,6 +3,7 @@
 //! As Linux, the floor (`tcp_rto_min_us`, 200 ms) bounds the variance term, so RTO = SRTT + max(floor, 4·RTTVAR): a delayed
 //! acknowledgment never meets a timeout, however steady the path.
 
+use super::pack::pack_fields;
 use super::rtt::{Estimate, GRANULARITY, Rtt};
 use crate::base::{Config, Duration};
 
@@ -18,6 +19,8 @@ pub(super) struct Rto {
     /// The SYN timed out and nothing was measured: start data with 3 s (RFC 6298 §5.7).
     pub after_syn_loss: bool,
 }
+
+pack_fields!(Rto { interval, backoff, expiries, after_syn_loss });
 
 impl Rto {
     /// Before any sample.

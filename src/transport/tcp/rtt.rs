@@ -3,6 +3,7 @@
 //! One sample per round trip: one segment at a time is timed, to the nanosecond; where Karn's algorithm forbids that, the echoed
 //! timestamp serves (RFC 7323 §4.1), which has milliseconds. One sample per round trip needs no scaled gains (RFC 7323 §4.2).
 
+use super::pack::{Pack, Packer, Unpacker, pack_fields};
 use crate::base::{Duration, Instant};
 use crate::wire::seq::SeqNumber;
 
@@ -22,6 +23,8 @@ struct Least {
 
 /// No sample yet.
 const NONE: u32 = u32::MAX;
+
+pack_fields!(Least { current, before, since });
 
 impl Default for Least {
     fn default() -> Least {
@@ -44,6 +47,22 @@ pub(super) enum Estimate {
     },
 }
 
+impl Pack for Estimate {
+    fn pack(&self, to: &mut Packer<'_>) {
+        let measured = match *self {
+            Estimate::NoSample => None,
+            Estimate::Measured { srtt, rttvar } => Some((srtt, rttvar)),
+        };
+        measured.pack(to);
+    }
+    fn unpack(from: &mut Unpacker<'_>) -> Estimate {
+        match Option::unpack(from) {
+            None => Estimate::NoSample,
+            Some((srtt, rttvar)) => Estimate::Measured { srtt, rttvar },
+        }
+    }
+}
+
 /// The estimator.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rtt {
@@ -53,6 +72,8 @@ pub(super) struct Rtt {
     /// The segment that is timed: its end, and when it was sent.
     timed: Option<(SeqNumber, Instant)>,
 }
+
+pack_fields!(Rtt { estimate, least, timed });
 
 impl Rtt {
     /// A segment that ends at `end` is sent for the first time.

@@ -3,6 +3,7 @@
 //! Positions are stream offsets: 0 is the octet after the SYN. Invariants: pieces lie end to end, none is empty, an empty buffer holds
 //! no memory, and any [`THREE_SLICES`] octets lie in three pieces: of two neighbours one at least is full, or the user's.
 
+use super::pack::pack_fields;
 use crate::base::io::Source;
 use crate::base::pool::{Chunk, Pool};
 use bytes::Bytes;
@@ -58,7 +59,14 @@ impl Memory {
     }
 }
 
+pack_fields!(SendBuffer { start, end; pieces: VecDeque::new(), boundaries: None });
+
 impl SendBuffer {
+    /// Does it hold nothing?
+    pub fn is_at_rest(&self) -> bool {
+        self.pieces.is_empty() && self.boundaries.is_none()
+    }
+
     /// Offset of the first octet held.
     pub fn start(&self) -> u64 {
         self.start

@@ -5,6 +5,7 @@
 use super::congestion::{Congestion, Controller};
 use super::frto::Frto;
 use super::in_flight::WhileInFlight;
+use super::pack::{pack_fields, pack_names};
 use super::rack::{DUP_THRESHOLD, Reordering};
 use super::recovery::Mode;
 use super::rto::Rto;
@@ -35,6 +36,8 @@ pub(super) enum Blocked {
     /// By a mark on the last segment of the smallest window (RFC 3168).
     Mark,
 }
+
+pack_names!(Blocked { No, Cwnd, Pace, Window, Silly, Nagle, Cork, Mark });
 
 /// SND.
 #[derive(Debug)]
@@ -105,6 +108,8 @@ pub(super) struct Usage {
     pub sent: bool,
 }
 
+pack_fields!(Usage { flight, until, round, limited, sent });
+
 /// What a sender starts from.
 pub(super) struct SenderStart {
     pub iss: SeqNumber,
@@ -119,6 +124,12 @@ pub(super) struct SenderStart {
     pub congestion: Congestion,
     pub by_sack: bool,
 }
+
+pack_fields!(Sender {
+    first, una, nxt, wnd, wl1, wl2, max_wnd, scale, peer_mss, mss, buffer, was_writable, fin, more, push_once, offered_late,
+    small_end, by_sack, reordering, rtt, rto, congestion, blocked, rough_start, last_sent, owed_since, usage;
+    urgent: None, out: WhileInFlight::default(), head_due: None
+});
 
 impl Sender {
     pub fn new(start: SenderStart) -> Sender {

@@ -4,6 +4,7 @@ use super::chrono::Chrono;
 use super::common::{Common, Origin};
 use super::congestion::{Controller, RateSample};
 use super::fast_open::ClientFail;
+use super::pack::pack_fields;
 use super::recovery::Mode;
 use super::sender::Sender;
 use super::settings::TcpInfo;
@@ -39,6 +40,25 @@ pub(super) struct Stats {
     pub app_limited: bool,
     pub chrono: Chrono,
 }
+
+pack_fields!(Stats {
+    bytes_sent,
+    bytes_retrans,
+    segs_out,
+    segs_in,
+    data_segs_out,
+    data_segs_in,
+    retrans,
+    syn_data_acked,
+    fast_open,
+    delivered,
+    delivered_ce,
+    dsack_dups,
+    reord_seen,
+    delivery_rate,
+    app_limited,
+    chrono
+});
 
 impl Stats {
     /// What the handshake left, as Linux counts: each end took a SYN and had one delivered, but a SYN-ACK does not count as sent.

@@ -2,10 +2,11 @@
 
 use super::common::Common;
 use super::congestion::{Congestion, Controller, initial_window};
-use super::delayed_ack::DelayedAck;
+use super::delayed_ack::{DelayedAck, Due};
 use super::ecn::{Agreed, Ecn};
 use super::fast_open::FastOpenState;
 use super::mtu_probing::MtuSearch;
+use super::pack::{pack_fields, pack_names};
 use super::receiver::Receiver;
 use super::recv_buffer::RecvBuffer;
 use super::recv_window::RecvWindow;
@@ -14,7 +15,7 @@ use super::rtt::Rtt;
 use super::send_buffer::SendBuffer;
 use super::sender::{Sender, SenderStart};
 use super::stats::Stats;
-use super::timers::Timers;
+use super::timers::{SendTimer, Timers};
 use super::timestamps::Timestamps;
 use crate::base::Duration;
 use crate::trace::{TcpState, View};
@@ -107,6 +108,9 @@ pub(super) struct Synchronized {
     pub fast_open: Option<Box<FastOpenState>>,
 }
 
+pack_names!(Phase { Established, FinWait1, FinWait2, CloseWait, Closing, LastAck });
+pack_fields!(Synchronized { phase, snd, rcv, ecn, timers, stats; mtu_search: None, fast_open: None });
+
 impl Synchronized {
     pub fn new(common: &mut Common, env: &mut Env, start: Start) -> Synchronized {
         let Start { irs, rcv_wnd, snd_wnd, wl1, agreement, rtt: sample, syn_losses, early } = start;
@@ -185,6 +189,23 @@ impl Synchronized {
     ) {
         common.moved(env, self.state(), phase.state(), why, rfc);
         self.phase = phase;
+    }
+
+    /// Is there nothing in it but what is packed?
+    pub fn is_at_rest(&self) -> bool {
+        let Synchronized { phase, snd, rcv, mtu_search, timers, fast_open, .. } = self;
+        matches!(phase, Phase::Established | Phase::CloseWait)
+            && snd.out.is_idle()
+            && snd.buffer.is_at_rest()
+            && rcv.buffer.is_at_rest()
+            && rcv.ack.due == Due::No
+            && rcv.sack.is_none()
+            && (snd.urgent.is_none() && rcv.urgent.is_none())
+            && snd.head_due.is_none()
+            && !matches!(snd.congestion, Congestion::Bbr(_))
+            && (mtu_search.is_none() && fast_open.is_none())
+            && matches!(timers.send, SendTimer::Idle | SendTimer::KeepAlive { .. })
+            && timers.probe_due.is_none()
     }
 
     /// Octets of memory behind it.

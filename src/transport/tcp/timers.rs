@@ -3,6 +3,7 @@
 
 use super::common::{Common, Next};
 use super::nagle::{CORK, override_after};
+use super::pack::{Pack, Packer, Unpacker, pack_fields};
 use super::sender::Blocked;
 use super::synchronized::Synchronized;
 use crate::base::Instant;
@@ -64,6 +65,19 @@ pub(super) struct Timers {
     /// End of an orphan's FIN-WAIT-2.
     pub fin_wait2: Option<Instant>,
 }
+
+impl Pack for SendTimer {
+    fn pack(&self, to: &mut Packer<'_>) {
+        // At rest there is no other.
+        let keep_alive = if let SendTimer::KeepAlive { at, sent } = *self { Some((at, sent)) } else { None };
+        keep_alive.pack(to);
+    }
+    fn unpack(from: &mut Unpacker<'_>) -> SendTimer {
+        Option::unpack(from).map_or(SendTimer::Idle, |(at, sent)| SendTimer::KeepAlive { at, sent })
+    }
+}
+
+pack_fields!(Timers { send, heard, unanswered, hold, fin_wait2; probe_due: None });
 
 impl Timers {
     pub fn new(now: Instant) -> Timers {

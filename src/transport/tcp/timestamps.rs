@@ -1,6 +1,7 @@
 //! Timestamps and PAWS (RFC 7323 §3 to §5), receiver's side. The clock has milliseconds and an offset per connection.
 
 use super::connection::Isn;
+use super::pack::pack_fields;
 use crate::base::{Duration, Instant};
 use crate::wire::seq::SeqNumber;
 
@@ -15,6 +16,8 @@ pub(super) struct Timestamps {
     /// When it was taken.
     pub recent_at: Instant,
 }
+
+pack_fields!(Timestamps { recent, recent_at });
 
 impl Timestamps {
     /// Is a segment with this TSval an old duplicate (RFC 7323 §5.3 R1)?

@@ -13,6 +13,7 @@
 use super::hystart::{Growth, Hystart, Window, micros};
 use super::{AckSample, Controller, Signal, Start, rescaled};
 use crate::base::{Duration, Instant};
+use crate::transport::tcp::pack::pack_fields;
 
 /// beta_cubic = 0.7 (RFC 9438 §4.6), in tenths.
 const BETA: (u32, u32) = (7, 10);
@@ -83,6 +84,23 @@ struct Saved {
     cwnd_prior: u32,
     curve: Option<Box<Curve>>,
 }
+
+pack_fields!(Cubic {
+    cwnd,
+    ssthresh,
+    mss,
+    w_max,
+    cwnd_prior,
+    min_rtt,
+    rtt,
+    remainder,
+    busy,
+    curve,
+    hystart,
+    saved
+});
+pack_fields!(Curve { start, k, origin, w_est, remainder, behind, segments, compared });
+pack_fields!(Saved { cwnd, ssthresh, w_max, cwnd_prior, curve });
 
 impl Cubic {
     pub fn new(start: &Start) -> Cubic {

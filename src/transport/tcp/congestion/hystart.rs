@@ -10,6 +10,7 @@
 
 use super::AckSample;
 use crate::base::{Duration, Instant, config};
+use crate::transport::tcp::pack::{Pack, Packer, Unpacker, pack_fields};
 
 /// Round-trip samples that a round needs before it says anything (N_RTT_SAMPLE; Linux: HYSTART_MIN_SAMPLES).
 const SAMPLES: u8 = 8;
@@ -65,6 +66,28 @@ pub(super) struct Train {
     current_round_min: u32,
     samples: u8,
     found: bool,
+}
+
+pack_fields!(PlusPlus { current_round_min, last_round_min, css_baseline, css_rounds, samples });
+pack_fields!(Train { round_start, left, last_ack, current_round_min, samples, found });
+
+impl Pack for Hystart {
+    fn pack(&self, to: &mut Packer<'_>) {
+        let (plus_plus, train) = match self {
+            Hystart::Off => (None, None),
+            Hystart::PlusPlus(state) => (Some(state.clone()), None),
+            Hystart::Train(state) => (None, Some(state.clone())),
+        };
+        plus_plus.pack(to);
+        train.pack(to);
+    }
+    fn unpack(from: &mut Unpacker<'_>) -> Hystart {
+        match (Option::unpack(from), Option::unpack(from)) {
+            (Some(state), _) => Hystart::PlusPlus(state),
+            (None, Some(state)) => Hystart::Train(state),
+            (None, None) => Hystart::Off,
+        }
+    }
 }
 
 /// What is known beside the acknowledgment.

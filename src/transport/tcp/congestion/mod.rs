@@ -11,6 +11,7 @@ pub(super) use bbr::Bbr;
 pub(super) use cubic::Cubic;
 pub(super) use reno::Reno;
 
+use super::pack::{Pack, Packer, Unpacker};
 use crate::base::config::{CongestionControl, Hystart};
 use crate::base::{Duration, Instant};
 use crate::transport::Env;
@@ -149,6 +150,23 @@ pub(super) enum Congestion {
     Reno(Reno),
     /// draft-ietf-ccwg-bbr.
     Bbr(Box<Bbr>),
+}
+
+impl Pack for Congestion {
+    fn pack(&self, to: &mut Packer<'_>) {
+        matches!(self, Congestion::Reno(_)).pack(to);
+        match self {
+            Congestion::Cubic(cubic) => cubic.pack(to),
+            Congestion::Reno(reno) => reno.pack(to),
+            Congestion::Bbr(_) => debug_assert!(false, "it does not rest"),
+        }
+    }
+    fn unpack(from: &mut Unpacker<'_>) -> Congestion {
+        match bool::unpack(from) {
+            false => Congestion::Cubic(Cubic::unpack(from)),
+            true => Congestion::Reno(Reno::unpack(from)),
+        }
+    }
 }
 
 impl Congestion {

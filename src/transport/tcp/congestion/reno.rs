@@ -2,6 +2,7 @@
 
 use super::{AckSample, Controller, Signal, Start, rescaled};
 use crate::base::Instant;
+use crate::transport::tcp::pack::pack_fields;
 
 /// RFC 5681's variables.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(in super::super) struct Reno {
     /// Window and threshold before the last reduction.
     prior: (u32, u32),
 }
+
+pack_fields!(Reno { cwnd, ssthresh, mss, acked, prior });
 
 impl Reno {
     pub fn new(start: &Start) -> Reno {

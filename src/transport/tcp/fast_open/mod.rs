@@ -9,6 +9,8 @@ pub(super) mod client;
 pub(super) mod opening;
 pub(super) mod server;
 
+use super::pack::pack_names;
+
 /// Bits of `tcp_fastopen`, as Linux has them.
 pub mod bits {
     /// Clients send text on the SYN.
@@ -45,3 +47,5 @@ pub(super) enum ClientFail {
     /// The SYN had to be sent again.
     SynLost = 3,
 }
+
+pack_names!(ClientFail { No, NoCookie, NotAcked, SynLost });

@@ -2,7 +2,7 @@
 //! incarnation of a connection in TIME-WAIT.
 
 use super::segments::Arrival;
-use super::{ConnId, MAX_REPLIES, Owner, Reply, Tcp};
+use super::{ConnId, Entry, MAX_REPLIES, Owner, Reply, Tcp};
 use crate::trace::{Drop, Reason, TcpState};
 use crate::transport::Env;
 use crate::transport::tcp::connection::Connection;
@@ -44,8 +44,10 @@ impl Tcp {
             let mtus = mtus(env.config);
             let conn = Connection::accept_fast(env, (flow, isn), syn, decision, settings, mtus);
             let id = self.insert(env.now, conn, Owner::Queued(listener), reuse_addr);
-            self.connections[id].pending_of = Some(listener);
-            self.listeners[listener].pending.count += 1;
+            if let Some(entry) = self.connections.get_mut(id) {
+                entry.pending_of = Some(listener);
+                self.listeners[listener].pending.count += 1;
+            }
             self.finish_handshake(env, listener, id);
             self.settle(env, id);
             return Reason::Taken;
@@ -116,17 +118,19 @@ impl Tcp {
         let isn = super::super::Isn { iss: segment.ack.sub(1), ..isn };
         let conn = Connection::from_cookie(env, (flow, isn), &syn, settings, mtus(env.config))?;
         let id = self.insert(env.now, conn, Owner::Embryo(listener_id), reuse_addr);
-        self.connections[id].conn.on_segment(env, segment, meta);
-        debug_assert_ne!(self.connections[id].conn.state(), TcpState::SynReceived);
-        self.settle(env, id);
+        self.with(env, id, |conn, env| {
+            conn.on_segment(env, segment, meta);
+            debug_assert_ne!(conn.state(), TcpState::SynReceived);
+        });
         Some(Reason::Taken)
     }
 
     /// A SYN that may open a new incarnation of a connection in TIME-WAIT (RFC 6191, RFC 9293 MAY-2), or one that
     /// replaces a half-open connection.
     pub(super) fn reopen(&mut self, env: &mut Env<'_>, id: ConnId, arrival: &Arrival<'_>) -> Reason {
-        let conn = &self.connections[id].conn;
-        let (flow, view, iss_above) = (conn.flow(), conn.view(), conn.reopen_iss_floor());
+        let flow = arrival.flow;
+        let old = self.look(id, |conn| (conn.view(), conn.reopen_iss_floor()));
+        let Some((view, iss_above)) = old else { return Reason::Dropped(Drop::NoSocket) };
         let Some(listener) = self.find_listener(flow.local, flow.remote) else {
             let numbers = (SeqNumber(view.snd_nxt), SeqNumber(view.rcv_nxt));
             self.replies.push_back(Reply::bare(env.config, flow, numbers, Flags::ACK));
@@ -138,9 +142,9 @@ impl Tcp {
 
     /// An old connection gives its four-tuple to a new one.
     pub(super) fn replace(&mut self, env: &mut Env<'_>, id: ConnId) {
-        let entry = &self.connections[id];
-        env.counters.tcp_ext_tw_recycled += u64::from(entry.in_time_wait);
-        if matches!(entry.owner, Owner::Socket(_)) {
+        let Some(&mut Entry { owner, in_time_wait, .. }) = self.connections.get_mut(id) else { return };
+        env.counters.tcp_ext_tw_recycled += u64::from(in_time_wait);
+        if matches!(owner, Owner::Socket(_)) {
             self.with(env, id, Connection::abort);
             self.forget_time_wait(id);
             self.unlink(id);

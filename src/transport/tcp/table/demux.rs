@@ -1,15 +1,12 @@
 //! Which connection a segment belongs to.
 
-use super::{ConnId, Entry};
+use super::ConnId;
+use super::connections::Connections;
 use crate::base::{KeyedState, Rng};
 use crate::trace::Flow;
 use crate::transport::tcp::isn::tuple;
 use hashbrown::HashTable;
-use slotmap::SlotMap;
 use std::hash::BuildHasher;
-
-/// All connections of a host.
-pub(super) type Connections = SlotMap<ConnId, Box<Entry>>;
 
 /// Connections by four-tuple. The tuple itself is the connection's: here is only enough of its hash to pass by others.
 #[derive(Debug)]
@@ -42,7 +39,7 @@ impl Demux {
         let wanted = tuple(flow);
         let hash = self.hash(&wanted);
         let found = self.places.find(Place::spread(hash), |place| {
-            place.hash == hash && tuple(&connections[place.id].conn.flow()) == wanted
+            place.hash == hash && connections.flow(place.id).is_some_and(|flow| tuple(&flow) == wanted)
         });
         found.map(|place| place.id)
     }

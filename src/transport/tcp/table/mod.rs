@@ -4,6 +4,7 @@
 //! `demux` once; a connection that is neither held by a socket nor by a listener is removed the moment it is CLOSED.
 
 mod accept;
+mod connections;
 mod demux;
 mod segments;
 
@@ -23,8 +24,9 @@ use crate::transport::Env;
 use crate::transport::ports::{Ports, ReuseRule};
 use crate::wire::seq::SeqNumber;
 use crate::wire::tcp::{Flags, Options};
+use connections::Connections;
 use core::net::{IpAddr, SocketAddr};
-use demux::{Connections, Demux};
+use demux::Demux;
 use slotmap::SlotMap;
 use std::collections::{HashMap, VecDeque};
 
@@ -53,6 +55,8 @@ struct Entry {
     armed: Armed,
     /// In the queue of connections with something to send?
     dirty: bool,
+    /// Nothing was done with it since it was last looked at.
+    rests: bool,
     /// In `demux`, and counted in `ports`?
     linked: bool,
     reuse_addr: bool,
@@ -98,7 +102,6 @@ const MAX_REPLIES: usize = 1024;
 
 /// TCP as a whole.
 pub struct Tcp {
-    /// Boxed: a table that has grown has room to spare, and entries are large.
     connections: Connections,
     demux: Demux,
     listeners: SlotMap<ListenerId, Listener>,
@@ -123,7 +126,7 @@ impl Tcp {
     /// No connections yet.
     pub fn new(rng: &mut Rng) -> Tcp {
         Tcp {
-            connections: SlotMap::with_key(),
+            connections: Connections::default(),
             demux: Demux::new(rng),
             listeners: SlotMap::with_key(),
             listening: HashMap::with_hasher(KeyedState::new(rng)),
@@ -165,7 +168,7 @@ impl Tcp {
     /// Takes the oldest finished connection for the socket that its owner calls `token`.
     pub fn accept(&mut self, id: ListenerId, token: u64) -> Option<ConnId> {
         let conn = self.listeners.get_mut(id)?.accept_queue.pop_front()?;
-        self.connections[conn].owner = Owner::Socket(token);
+        self.connections.get_mut(conn)?.owner = Owner::Socket(token);
         Some(conn)
     }
 
@@ -215,7 +218,10 @@ impl Tcp {
         }
         let Tcp { demux, connections, ports, .. } = self;
         let in_the_way = |flow: &Flow| demux.find(connections, flow);
-        let may_go = |id: ConnId| connections[id].conn.may_be_replaced(env.now, env.config);
+        let may_go = |id: ConnId| {
+            let may_go = connections.look(id, |entry| entry.conn.may_be_replaced(env.now, env.config));
+            may_go.unwrap_or(true)
+        };
         if flow.local.port() == 0 {
             let Flow { local, remote } = flow;
             let unused = |port| {
@@ -229,7 +235,8 @@ impl Tcp {
             if !may_go(old) {
                 return Err(Errno::EADDRNOTAVAIL);
             }
-            isn.iss = isn.iss.max(connections[old].conn.reopen_iss_floor().add(1));
+            let floor = connections.look(old, |entry| entry.conn.reopen_iss_floor().add(1));
+            isn.iss = isn.iss.max(floor.unwrap_or(isn.iss));
             self.replace(env, old);
         }
         let (token, reuse_addr) = socket;
@@ -246,9 +253,19 @@ impl Tcp {
         Ok((id, with_text))
     }
 
-    /// The connection.
-    pub fn get(&self, id: ConnId) -> Option<&Connection> {
-        self.connections.get(id).map(|entry| &entry.conn)
+    /// The connection, to work with it.
+    pub fn get(&mut self, id: ConnId) -> Option<&Connection> {
+        self.connections.get_mut(id).map(|entry| &entry.conn)
+    }
+
+    /// What `f` tells of the connection, which stays as it is.
+    pub fn look<T>(&self, id: ConnId, f: impl FnOnce(&Connection) -> T) -> Option<T> {
+        self.connections.look(id, |entry| f(&entry.conn))
+    }
+
+    /// The settings of the connection.
+    pub fn settings(&self, id: ConnId) -> Option<&Settings> {
+        self.connections.settings(id)
     }
 
     /// Calls `f` on the connection and takes note of what it changed. `None` when there is no such connection.
@@ -291,7 +308,7 @@ impl Tcp {
 
     /// Everything ends with `error`, without a packet.
     pub fn fail_all(&mut self, env: &mut Env<'_>, error: Errno) {
-        let ids: Vec<ConnId> = self.connections.keys().collect();
+        let ids: Vec<ConnId> = self.connections.ids().collect();
         for id in ids {
             self.with(env, id, |conn, env| conn.fail(env, error));
         }
@@ -299,7 +316,7 @@ impl Tcp {
 
     /// The link's MTU changed: `path_mtu` tells what it is now towards an address.
     pub fn path_mtu_changed(&mut self, env: &mut Env<'_>, path_mtu: impl Fn(IpAddr) -> u32) {
-        let ids: Vec<ConnId> = self.connections.keys().collect();
+        let ids: Vec<ConnId> = self.connections.ids().collect();
         for id in ids {
             self.with(env, id, |conn, env| {
                 let mtu = path_mtu(conn.flow().remote.ip());
@@ -310,7 +327,8 @@ impl Tcp {
 
     /// The key variables of the connection of this four-tuple.
     pub fn view(&self, flow: &Flow) -> Option<View> {
-        self.demux.find(&self.connections, flow).map(|id| self.connections[id].conn.view())
+        let id = self.demux.find(&self.connections, flow)?;
+        self.look(id, Connection::view)
     }
 
     /// Checks everything that must hold at any time.
@@ -318,22 +336,36 @@ impl Tcp {
     /// # Errors
     /// What does not hold.
     pub fn check_invariants(&self) -> Result<(), String> {
-        for (id, entry) in &self.connections {
+        let check = |id: ConnId, entry: &Entry| {
             let flow = entry.conn.flow();
             entry.conn.check_invariants().map_err(|what| format!("{flow:?}: {what}"))?;
             if entry.linked != (self.demux.find(&self.connections, &flow) == Some(id)) {
                 return Err(format!("{flow:?}: demultiplexing disagrees"));
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        self.connections
+            .ids()
+            .try_for_each(|id| self.connections.look(id, |entry| check(id, entry)).unwrap_or(Ok(())))
     }
 
-    /// All connections, with the name of the socket that holds each.
-    pub fn iter(&self) -> impl Iterator<Item = (&Connection, Option<u64>)> {
-        self.connections.values().map(|entry| match entry.owner {
-            Owner::Socket(token) => (&entry.conn, Some(token)),
-            Owner::Embryo(_) | Owner::Queued(_) | Owner::Orphan => (&entry.conn, None),
+    /// What `f` tells of each connection and the name of the socket that holds it.
+    pub fn look_at_all<T>(&self, f: impl Fn(&Connection, Option<u64>) -> T) -> impl Iterator<Item = T> {
+        self.connections.look_at_all(move |entry| match entry.owner {
+            Owner::Socket(token) => f(&entry.conn, Some(token)),
+            Owner::Embryo(_) | Owner::Queued(_) | Owner::Orphan => f(&entry.conn, None),
         })
+    }
+
+    /// Octets of memory behind all connections.
+    pub fn memory_octets(&self) -> usize {
+        self.connections.memory_octets()
+    }
+
+    /// Packs all connections that can be.
+    #[cfg(test)]
+    pub fn pack_all(&mut self) {
+        self.connections.pack_all();
     }
 
     fn insert(&mut self, now: Instant, conn: Connection, owner: Owner, reuse_addr: bool) -> ConnId {
@@ -344,12 +376,13 @@ impl Tcp {
             opened: now,
             armed: Armed::default(),
             dirty: false,
+            rests: false,
             linked: true,
             reuse_addr,
             in_time_wait: false,
             pending_of: None,
         };
-        let id = self.connections.insert(Box::new(entry));
+        let id = self.connections.insert(entry);
         self.demux.insert(&flow, id);
         self.ports.add_connection(flow.local, reuse_addr);
         id
@@ -444,14 +477,14 @@ impl Tcp {
         self.time_wait_count += 1;
         while self.time_wait_count > env.config.tcp_max_tw_buckets as usize {
             let Some(oldest) = self.time_wait.pop_front() else { break };
-            if self.connections.get(oldest).is_some_and(|entry| entry.in_time_wait) {
+            if self.connections.look(oldest, |entry| entry.in_time_wait) == Some(true) {
                 env.counters.tcp_ext_time_wait_overflow += 1;
                 // RFC 9293 §3.10.5: ABORT in TIME-WAIT frees it silently.
                 self.with(env, oldest, Connection::abort);
                 self.forget_time_wait(oldest);
             }
         }
-        while self.time_wait.front().is_some_and(|id| !self.connections.contains_key(*id)) {
+        while self.time_wait.front().is_some_and(|id| !self.connections.contains(*id)) {
             self.time_wait.pop_front();
         }
     }
@@ -469,10 +502,7 @@ impl Tcp {
     /// Fires every deadline that has passed.
     pub fn advance(&mut self, env: &mut Env<'_>) {
         while let Some((at, id)) = self.timers.pop_due(env.now) {
-            let Some(entry) = self.connections.get_mut(id) else { continue };
-            if !entry.armed.fired(at) {
-                continue;
-            }
+            let Some(entry) = self.connections.fired(id, at) else { continue };
             if entry.conn.deadline().is_some_and(|deadline| deadline <= env.now) {
                 entry.conn.on_timeout(env);
             }
@@ -488,7 +518,7 @@ impl Tcp {
     /// The connection whose turn it is to send, if any has something to send.
     pub fn first_dirty(&mut self) -> Option<ConnId> {
         while let Some(&id) = self.dirty.front() {
-            if self.connections.get(id).is_some_and(|entry| entry.conn.has_output()) {
+            if self.connections.get_mut(id).is_some_and(|entry| entry.conn.has_output()) {
                 return Some(id);
             }
             self.sent_all(id);
@@ -514,8 +544,8 @@ impl Tcp {
     }
 
     /// The connection, to build its next segment. [`Tcp::sent`] must follow.
-    pub fn sender(&mut self, id: ConnId) -> &mut Connection {
-        &mut self.connections[id].conn
+    pub fn sender(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(id).map(|entry| &mut entry.conn)
     }
 
     /// A segment of the connection was built: its timers moved, it may have changed state.

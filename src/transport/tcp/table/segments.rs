@@ -2,7 +2,7 @@
 //!
 //! RFC 9293 §3.10.7.1 (CLOSED) and §3.10.7.2 (LISTEN); the other states are a connection's own.
 
-use super::{ConnId, MAX_REPLIES, Owner, Reply, Tcp};
+use super::{ConnId, Entry, MAX_REPLIES, Owner, Reply, Tcp};
 use crate::base::{Config, Errno, Instant};
 use crate::trace::{Drop, Flow, Reason};
 use crate::transport::Env;
@@ -45,17 +45,20 @@ impl Tcp {
         let Some(id) = self.demux.find(&self.connections, &flow) else {
             return self.input_without_connection(env, arrival);
         };
-        if let Owner::Embryo(listener) = self.connections[id].owner
-            && let Some(reason) = self.hold_back(env, listener, id, segment)
+        let Some(&mut Entry { owner, opened, pending_of, .. }) = self.connections.get_mut(id) else {
+            return Reason::Dropped(Drop::NoSocket);
+        };
+        if let Owner::Embryo(listener) = owner
+            && let Some(reason) = self.hold_back(env, listener, (id, opened), arrival)
         {
             return reason;
         }
-        let pending_of = self.connections[id].pending_of;
-        let verdict = self.connections[id].conn.on_segment(env, segment, meta);
+        let Some(entry) = self.connections.get_mut(id) else { return Reason::Dropped(Drop::NoSocket) };
+        let verdict = entry.conn.on_segment(env, segment, meta);
         self.settle(env, id);
         if segment.flags.contains(Flags::RST)
             && let Some(listener) = pending_of.and_then(|listener| self.listeners.get_mut(listener))
-            && self.connections.get(id).is_none_or(|entry| entry.conn.is_closed())
+            && self.connections.get_mut(id).is_none_or(|entry| entry.conn.is_closed())
         {
             listener.pending.on_reset(env.now);
         }
@@ -90,9 +93,10 @@ impl Tcp {
         &mut self,
         env: &mut Env<'_>,
         listener: ListenerId,
-        id: ConnId,
-        segment: &Segment<'_>,
+        (id, opened): (ConnId, Instant),
+        arrival: &Arrival<'_>,
     ) -> Option<Reason> {
+        let Arrival { flow, segment, .. } = *arrival;
         if segment.flags.intersects(Flags::SYN | Flags::RST) || !segment.flags.contains(Flags::ACK) {
             return None;
         }
@@ -100,13 +104,13 @@ impl Tcp {
         if listener.is_full() {
             env.counters.tcp_ext_listen_overflows += 1;
             if env.config.tcp_abort_on_overflow {
-                self.reset(env, self.connections[id].conn.flow(), segment);
+                self.reset(env, flow, segment);
                 self.remove(id);
             }
             return Some(Reason::Dropped(Drop::ListenerFull));
         }
         let defer = listener.options.defer_accept;
-        let age = env.now.since(self.connections[id].opened);
+        let age = env.now.since(opened);
         (!defer.is_zero() && age < defer && segment.is_empty()).then_some(Reason::Dropped(Drop::Ignored))
     }
 
