@@ -25,7 +25,7 @@ pub(super) struct InFlight {
 
 /// [`InFlight`], made when it is first changed. Until then it reads as that of nothing in flight.
 #[derive(Debug, Default)]
-pub(super) struct WhileInFlight(Option<Box<InFlight>>);
+pub(super) struct WhileInFlight(Option<InFlight>);
 
 static IDLE: InFlight = InFlight {
     board: Scoreboard::EMPTY,
@@ -51,7 +51,7 @@ impl Deref for WhileInFlight {
     type Target = InFlight;
 
     fn deref(&self) -> &InFlight {
-        self.0.as_deref().unwrap_or(&IDLE)
+        self.0.as_ref().unwrap_or(&IDLE)
     }
 }
 
@@ -64,7 +64,7 @@ impl DerefMut for WhileInFlight {
 impl WhileInFlight {
     /// It, if it was made: what would change nothing of an idle one need not make one.
     pub fn made(&mut self) -> Option<&mut InFlight> {
-        self.0.as_deref_mut()
+        self.0.as_mut()
     }
 
     /// Octets from `una` on leave, and nothing was in flight; `delivered` octets came before them on this connection. `app_limited`: not
@@ -92,6 +92,6 @@ impl WhileInFlight {
 
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
-        self.0.as_ref().map_or(0, |flight| size_of::<InFlight>() + flight.board.memory_octets())
+        self.0.as_ref().map_or(0, |flight| flight.board.memory_octets())
     }
 }

@@ -6,9 +6,9 @@
 //! `next`; an empty buffer holds no memory. The caller bounds offsets by the window it advertised, which bounds the memory.
 
 use super::pack::pack_fields;
-use crate::base::RangeSet;
 use crate::base::io::Target;
 use crate::base::pool::{Chunk, PacketBuf, Pool};
+use crate::base::{Queue, RangeSet};
 use bytes::Bytes;
 use core::ops::Range;
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ const CELL: u64 = Pool::SMALL as u64;
 /// The receive buffer.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
-    pieces: VecDeque<Piece>,
+    pieces: Queue<Piece>,
     /// The next octet that the user reads.
     read: u64,
     /// The next octet expected: RCV.NXT.
@@ -52,7 +52,7 @@ struct Ahead {
     ranges: RangeSet,
 }
 
-pack_fields!(RecvBuffer { read, next; pieces: VecDeque::new(), ahead: None });
+pack_fields!(RecvBuffer { read, next; pieces: Queue::new(), ahead: None });
 
 impl RecvBuffer {
     /// Does it hold nothing?
@@ -116,8 +116,9 @@ impl RecvBuffer {
 
     /// The octets of the piece at `offset`, up to `most`: those of a packet stay where they are.
     fn share(&self, pool: &mut Pool, offset: u64, most: usize) -> Bytes {
-        let index = self.pieces.partition_point(|piece| piece.end() <= offset);
-        let Some(piece) = self.pieces.get(index) else { return Bytes::new() };
+        let Some(piece) = self.pieces.iter_from(|piece| piece.end() <= offset).next() else {
+            return Bytes::new();
+        };
         let range = offset..piece.end().min(offset + most as u64);
         match &piece.memory {
             Memory::Chunk(_) => Bytes::copy_from_slice(piece.octets(range)),
@@ -129,8 +130,8 @@ impl RecvBuffer {
     pub fn peek(&self, offset: u64, buf: &mut [u8]) -> usize {
         let (mut at, end) = (offset.max(self.read), (offset + buf.len() as u64).min(self.next));
         let mut done = 0;
-        let index = self.pieces.partition_point(|piece| piece.end() <= at);
-        for piece in self.pieces.range(index.min(self.pieces.len())..) {
+        let past = at;
+        for piece in self.pieces.iter_from(|piece| piece.end() <= past) {
             if at >= end {
                 break;
             }
@@ -145,14 +146,12 @@ impl RecvBuffer {
     /// The user has taken everything before `offset`.
     pub fn consume(&mut self, pool: &mut Pool, offset: u64) {
         self.read = offset.clamp(self.read, self.next);
-        while let Some(piece) = self.pieces.pop_front() {
-            if piece.end() > self.read {
-                self.pieces.push_front(piece);
-                return;
+        let read = self.read;
+        while self.pieces.front().is_some_and(|piece| piece.end() <= read) {
+            if let Some(piece) = self.pieces.pop_front() {
+                piece.memory.give(pool);
             }
-            piece.memory.give(pool);
         }
-        self.pieces = VecDeque::new();
     }
 
     /// Gives all memory back; what was not read is gone.
@@ -171,7 +170,7 @@ impl RecvBuffer {
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
         self.pieces.iter().map(|piece| piece.memory.octets().len()).sum::<usize>()
-            + self.pieces.capacity() * size_of::<Piece>()
+            + self.pieces.memory_octets()
             + self.ahead.as_ref().map_or(0, |ahead| ahead.memory_octets())
     }
 

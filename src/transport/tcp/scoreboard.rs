@@ -7,9 +7,12 @@
 //! Invariants: the runs lie end to end from SND.UNA to SND.NXT; the sums are those of the runs; at most
 //! [`most_runs`](Scoreboard::most_runs) of them by splitting.
 
-use crate::base::Instant;
+mod runs;
+
+use crate::base::{Instant, Queue};
 use core::ops::Range;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use runs::Runs;
+use std::collections::BTreeSet;
 
 /// Runs at most: these, and one for so many octets in flight. SACK blocks that would split further are not believed (they are advisory,
 /// RFC 2018 §8).
@@ -95,9 +98,9 @@ pub(super) struct Found {
 /// All that is in flight.
 #[derive(Debug, Default)]
 pub(super) struct Scoreboard {
-    runs: BTreeMap<u64, Run>,
+    runs: Runs,
     /// In the order of time; what was delivered or found lost since is skipped.
-    sendings: VecDeque<Sending>,
+    sendings: Queue<Sending>,
     /// Where runs to be sent again begin.
     lost_runs: BTreeSet<u64>,
     flying: u32,
@@ -110,8 +113,8 @@ pub(super) struct Scoreboard {
 impl Scoreboard {
     /// Nothing in flight.
     pub const EMPTY: Scoreboard = Scoreboard {
-        runs: BTreeMap::new(),
-        sendings: VecDeque::new(),
+        runs: Runs::EMPTY,
+        sendings: Queue::new(),
         lost_runs: BTreeSet::new(),
         flying: 0,
         sacked: 0,
@@ -136,12 +139,12 @@ impl Scoreboard {
 
     /// What was noted when the first octet in flight was sent last.
     pub fn head(&self) -> Option<Stamp> {
-        self.runs.first_key_value().map(|(_, run)| run.stamp)
+        self.runs.first().map(|(_, run)| run.stamp)
     }
 
     /// When the first octet in flight was sent last.
     pub fn oldest_sent_at(&self) -> Option<Instant> {
-        self.runs.first_key_value().map(|(_, run)| run.stamp.at)
+        self.runs.first().map(|(_, run)| run.stamp.at)
     }
 
     /// Octets sent again and in the network.
@@ -157,7 +160,7 @@ impl Scoreboard {
     pub fn on_sent(&mut self, range: Range<u64>, stamp: Stamp) {
         self.flying += len(&range);
         self.note_sending(range.clone(), stamp.at);
-        if let Some((_, last)) = self.runs.iter_mut().next_back()
+        if let Some(last) = self.runs.last_mut()
             && last.fate == Fate::Flying
             && !last.again
             && last.end == range.start
@@ -175,8 +178,8 @@ impl Scoreboard {
         self.split(range.start);
         self.split(range.end);
         let mut at = range.start;
-        while let Some(run) = self.runs.get(&at).filter(|_| at < range.end).cloned() {
-            self.runs.remove(&at);
+        while let Some(run) = self.runs.get(at).filter(|_| at < range.end).cloned() {
+            self.runs.remove(at);
             self.uncount(at, &run);
             at = run.end;
         }
@@ -201,12 +204,8 @@ impl Scoreboard {
 
     /// Everything below `offset` is acknowledged.
     pub fn ack_below(&mut self, offset: u64, delivery: &mut Delivery) {
-        while let Some(entry) = self.runs.first_entry() {
-            let start = *entry.key();
-            if start >= offset {
-                break;
-            }
-            let run = entry.remove();
+        while let Some((start, _)) = self.runs.first().filter(|(start, _)| *start < offset) {
+            let Some(run) = self.runs.remove(start) else { break };
             self.uncount(start, &run);
             let end = run.end.min(offset);
             if run.end > offset {
@@ -238,7 +237,7 @@ impl Scoreboard {
             }
             self.split(at);
             self.split(end);
-            let Some(mut run) = self.runs.remove(&at) else { return };
+            let Some(mut run) = self.runs.remove(at) else { return };
             self.uncount(at, &run);
             delivery.take(at..end, &run);
             delivery.sacked += (end - at) as u32;
@@ -251,16 +250,16 @@ impl Scoreboard {
 
     /// Puts a run that the peer holds in its place, as one with its neighbours.
     fn insert_sacked(&mut self, mut start: u64, mut run: Run) {
-        if let Some(next) = self.runs.get(&run.end).filter(|next| next.fate == Fate::Sacked) {
+        if let Some(next) = self.runs.get(run.end).filter(|next| next.fate == Fate::Sacked) {
             let end = next.end;
-            self.runs.remove(&run.end);
+            self.runs.remove(run.end);
             run.end = end;
         }
-        if let Some((before, held)) = self.runs.range(..start).next_back()
+        if let Some((before, held)) = self.runs.before(start)
             && held.fate == Fate::Sacked
             && held.end == start
         {
-            start = *before;
+            start = before;
         }
         self.runs.insert(start, run);
     }
@@ -290,7 +289,7 @@ impl Scoreboard {
                 break;
             }
             let octets = (end - start) as u32;
-            found.last = self.runs.get(&start).map(|run| (run.stamp, octets));
+            found.last = self.runs.get(start).map(|run| (run.stamp, octets));
             if self.lose(start) {
                 found.lost_again = Some(at);
             }
@@ -303,14 +302,14 @@ impl Scoreboard {
     fn first_flying(&self, range: &Range<u64>, at: Instant) -> Option<(u64, u64)> {
         let first = self.run_at(range.start).map(|(start, _)| start).unwrap_or(range.start);
         self.runs
-            .range(first..range.end)
+            .range(first, range.end)
             .find(|(_, run)| run.fate == Fate::Flying && run.stamp.at == at)
-            .map(|(start, run)| (*start, run.end))
+            .map(|(start, run)| (start, run.end))
     }
 
     /// The run that begins at `start` is lost; true when it had been sent again.
     fn lose(&mut self, start: u64) -> bool {
-        let Some(run) = self.runs.get_mut(&start) else { return false };
+        let Some(run) = self.runs.get_mut(start) else { return false };
         let again = run.again;
         self.flying -= (run.end - start) as u32;
         self.again -= if again { (run.end - start) as u32 } else { 0 };
@@ -330,7 +329,7 @@ impl Scoreboard {
                 run.fate == Fate::Flying
                     && (*index == 0 || recent.is_none_or(|recent| run.stamp.at <= recent))
             })
-            .map(|(_, (start, _))| *start)
+            .map(|(_, (start, _))| start)
             .collect();
         let before = self.lost;
         for start in starts {
@@ -343,8 +342,8 @@ impl Scoreboard {
     pub fn lose_within(&mut self, range: Range<u64>) {
         self.split(range.start);
         self.split(range.end);
-        let runs = self.runs.range(range).filter(|(_, run)| run.fate == Fate::Flying);
-        let starts: Vec<u64> = runs.map(|(start, _)| *start).collect();
+        let runs = self.runs.range(range.start, range.end).filter(|(_, run)| run.fate == Fate::Flying);
+        let starts: Vec<u64> = runs.map(|(start, _)| start).collect();
         for start in starts {
             self.lose(start);
         }
@@ -353,7 +352,7 @@ impl Scoreboard {
     /// Nothing was lost after all: it is in flight as it was.
     pub fn find_again(&mut self) {
         for start in core::mem::take(&mut self.lost_runs) {
-            if let Some(run) = self.runs.get_mut(&start) {
+            if let Some(run) = self.runs.get_mut(start) {
                 run.fate = Fate::Flying;
                 let octets = (run.end - start) as u32;
                 self.lost -= octets;
@@ -365,18 +364,18 @@ impl Scoreboard {
             .runs
             .iter()
             .filter(|(_, run)| run.fate == Fate::Flying)
-            .map(|(start, run)| Sending { at: run.stamp.at, range: *start..run.end })
+            .map(|(start, run)| Sending { at: run.stamp.at, range: start..run.end })
             .collect();
         sendings.sort_by_key(|sending| sending.at);
-        self.sendings = sendings.into();
+        self.sendings = sendings.into_iter().collect();
     }
 
     /// The peer has thrown away what it held (RFC 2018 §8): it is to be sent again.
     pub fn forget_sacks(&mut self) {
-        for (start, run) in &mut self.runs {
+        for (start, run) in self.runs.iter_mut() {
             if run.fate == Fate::Sacked {
                 run.fate = Fate::Lost;
-                self.lost_runs.insert(*start);
+                self.lost_runs.insert(start);
             }
         }
         self.lost += core::mem::take(&mut self.sacked);
@@ -410,28 +409,23 @@ impl Scoreboard {
 
     /// Where the last run in flight begins.
     pub fn last_flying(&self) -> Option<Range<u64>> {
-        let (start, run) = self.runs.last_key_value()?;
-        (run.fate == Fate::Flying).then_some(*start..run.end)
+        let (start, run) = self.runs.last()?;
+        (run.fate == Fate::Flying).then_some(start..run.end)
     }
 
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
-        self.runs.len() * (size_of::<Run>() + 8)
-            + self.sendings.capacity() * size_of::<Sending>()
-            + self.lost_runs.len() * 8
+        self.runs.memory_octets() + self.sendings.memory_octets() + self.lost_runs.len() * 8
     }
 
     fn run_at(&self, offset: u64) -> Option<(u64, &Run)> {
-        let (start, run) = self.runs.range(..=offset).next_back()?;
-        (run.end > offset).then_some((*start, run))
+        let (start, run) = self.runs.at_or_before(offset)?;
+        (run.end > offset).then_some((start, run))
     }
 
     /// Makes a run begin at `offset`.
     fn split(&mut self, offset: u64) {
-        let Some((_, run)) = self.runs.range_mut(..offset).next_back().filter(|(_, run)| run.end > offset)
-        else {
-            return;
-        };
+        let Some(run) = self.runs.before_mut(offset).filter(|run| run.end > offset) else { return };
         let rest = run.clone();
         run.end = offset;
         if rest.fate == Fate::Lost {
@@ -473,8 +467,8 @@ impl Scoreboard {
     /// What must hold between two calls, with `flight` the whole of what is in flight.
     pub fn check(&self, flight: Range<u64>) -> Result<(), String> {
         let (mut at, mut flying, mut sacked, mut lost, mut again) = (flight.start, 0, 0, 0, 0);
-        for (start, run) in &self.runs {
-            if *start != at || run.end <= *start {
+        for (start, run) in self.runs.iter() {
+            if start != at || run.end <= start {
                 return Err(format!("runs do not lie end to end at {at}"));
             }
             let octets = (run.end - start) as u32;
@@ -484,7 +478,7 @@ impl Scoreboard {
                 Fate::Lost => lost += octets,
             }
             again += if run.again && run.fate == Fate::Flying { octets } else { 0 };
-            if (run.fate == Fate::Lost) != self.lost_runs.contains(start) {
+            if (run.fate == Fate::Lost) != self.lost_runs.contains(&start) {
                 return Err(format!("the run at {start} is lost in one list only"));
             }
             at = run.end;

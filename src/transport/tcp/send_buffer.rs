@@ -4,6 +4,7 @@
 //! no memory, and any [`THREE_SLICES`] octets lie in three pieces: of two neighbours one at least is full, or the user's.
 
 use super::pack::pack_fields;
+use crate::base::Queue;
 use crate::base::io::Source;
 use crate::base::pool::{Chunk, Pool};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ pub(super) const THREE_SLICES: u32 = OWNED as u32;
 /// The send buffer.
 #[derive(Debug, Default)]
 pub(super) struct SendBuffer {
-    pieces: VecDeque<Piece>,
+    pieces: Queue<Piece>,
     /// Offset of the first octet held.
     start: u64,
     /// Offset after the last octet held.
@@ -59,7 +60,7 @@ impl Memory {
     }
 }
 
-pack_fields!(SendBuffer { start, end; pieces: VecDeque::new(), boundaries: None });
+pack_fields!(SendBuffer { start, end; pieces: Queue::new(), boundaries: None });
 
 impl SendBuffer {
     /// Does it hold nothing?
@@ -129,8 +130,7 @@ impl SendBuffer {
     pub fn slices(&self, offset: u64, len: usize) -> [&[u8]; 3] {
         let mut slices: [&[u8]; 3] = [&[]; 3];
         let (mut at, end) = (offset.max(self.start), (offset + len as u64).min(self.end));
-        let index = self.pieces.partition_point(|piece| piece.end() <= at);
-        for (slot, piece) in slices.iter_mut().zip(self.pieces.range(index.min(self.pieces.len())..)) {
+        for (slot, piece) in slices.iter_mut().zip(self.pieces.iter_from(|piece| piece.end() <= offset)) {
             if at >= end {
                 break;
             }
@@ -163,9 +163,6 @@ impl SendBuffer {
             }
         }
         self.start = self.start.max(offset);
-        if self.pieces.is_empty() {
-            self.pieces = VecDeque::new();
-        }
         if let Some(Boundaries { ends }) = self.boundaries.as_deref_mut() {
             while ends.front().is_some_and(|end| *end <= self.start) {
                 ends.pop_front();
@@ -182,7 +179,7 @@ impl SendBuffer {
     /// Octets of memory behind it.
     pub fn memory_octets(&self) -> usize {
         self.pieces.iter().map(|piece| piece.memory.octets().len()).sum::<usize>()
-            + self.pieces.capacity() * size_of::<Piece>()
+            + self.pieces.memory_octets()
             + self
                 .boundaries
                 .as_ref()

@@ -73,14 +73,10 @@ impl Connections {
     }
 
     /// The connection, to work with it.
+    #[inline]
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Entry> {
         if let Place::AtRest(..) = self.places.get(id)? {
-            self.make_room();
-            let place = self.places.get_mut(id)?;
-            if let Place::AtRest(settings, octets) = place {
-                *place = Place::AtWork(Box::new(Place::unpacked(settings, octets)));
-                self.at_work.push_back(id);
-            }
+            self.unpack(id);
         }
         match self.places.get_mut(id)? {
             Place::AtWork(entry) => {
@@ -88,6 +84,16 @@ impl Connections {
                 Some(entry)
             }
             Place::AtRest(..) => None,
+        }
+    }
+
+    #[cold]
+    fn unpack(&mut self, id: ConnId) {
+        self.make_room();
+        let Some(place) = self.places.get_mut(id) else { return };
+        if let Place::AtRest(settings, octets) = place {
+            *place = Place::AtWork(Box::new(Place::unpacked(settings, octets)));
+            self.at_work.push_back(id);
         }
     }
 

@@ -5,6 +5,7 @@ use super::connections::Connections;
 use crate::base::{KeyedState, Rng};
 use crate::trace::Flow;
 use crate::transport::tcp::isn::tuple;
+use core::net::SocketAddr;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -36,29 +37,42 @@ impl Demux {
 
     /// The connection of this four-tuple.
     pub fn find(&self, connections: &Connections, flow: &Flow) -> Option<ConnId> {
-        let wanted = tuple(flow);
-        let hash = self.hash(&wanted);
+        let hash = self.hash(flow);
         let found = self.places.find(Place::spread(hash), |place| {
-            place.hash == hash && connections.flow(place.id).is_some_and(|flow| tuple(&flow) == wanted)
+            place.hash == hash && connections.flow(place.id).is_some_and(|known| is_same(&known, flow))
         });
         found.map(|place| place.id)
     }
 
     /// Adds a connection whose four-tuple is not there yet.
     pub fn insert(&mut self, flow: &Flow, id: ConnId) {
-        let hash = self.hash(&tuple(flow));
+        let hash = self.hash(flow);
         self.places.insert_unique(Place::spread(hash), Place { hash, id }, |place| Place::spread(place.hash));
     }
 
     /// Removes a connection.
     pub fn remove(&mut self, flow: &Flow, id: ConnId) {
-        let hash = self.hash(&tuple(flow));
+        let hash = self.hash(flow);
         if let Ok(place) = self.places.find_entry(Place::spread(hash), |place| place.id == id) {
             place.remove();
         }
     }
 
-    fn hash(&self, tuple: &[u8; 36]) -> u32 {
-        self.hasher.hash_one(tuple) as u32
+    fn hash(&self, flow: &Flow) -> u32 {
+        let hash = match (flow.local, flow.remote) {
+            (SocketAddr::V4(local), SocketAddr::V4(remote)) => {
+                let ports = u32::from(local.port()) << 16 | u32::from(remote.port());
+                let addresses = u64::from(local.ip().to_bits()) << 32 | u64::from(remote.ip().to_bits());
+                self.hasher.hash_one((addresses, ports))
+            }
+            _ => self.hasher.hash_one(tuple(flow)),
+        };
+        hash as u32
     }
+}
+
+/// Scopes and flow labels do not tell connections apart.
+fn is_same(a: &Flow, b: &Flow) -> bool {
+    let ends = |flow: &Flow| [flow.local, flow.remote].map(|end| (end.ip(), end.port()));
+    ends(a) == ends(b)
 }
