@@ -3,6 +3,7 @@
 //! Each contestant is a server process in a private namespace, and one client, the kernel's sockets, measures them all in
 //! turn, round after round. Nothing outside is touched, and nothing is left behind.
 
+mod blocking;
 mod client;
 mod kernel;
 mod report;
@@ -12,6 +13,7 @@ use super::cli;
 use super::failure::{Doing as _, Failure, Outcome, plain};
 use super::signals::end_with_parent;
 use crate::base::Cidr;
+use crate::link::check_node;
 use crate::link::netns::{Namespace, enter_private, join};
 use clap::ValueEnum;
 use report::Report;
@@ -68,11 +70,13 @@ impl Contestant {
     }
 }
 
-/// A server that is no tunstack.
+/// A server that is not `tunstack serve`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PeerKind {
     Kernel,
     Smoltcp,
+    /// tunstack with a thread that blocks for each connection.
+    Blocking,
 }
 
 /// What is measured.
@@ -93,7 +97,7 @@ const fn less(name: &'static str, label: &'static str, digits: usize) -> Metric 
     Metric { name, label, less_is_better: true, digits }
 }
 
-const METRICS: [Metric; 10] = [
+const METRICS: [Metric; 12] = [
     more("to_gbit", "to it, Gbit/s", 2),
     more("from_gbit", "from it, Gbit/s", 2),
     less("p50_us", "round trip, us", 1),
@@ -104,6 +108,8 @@ const METRICS: [Metric; 10] = [
     less("cpu_per_gb_to", "CPU s per GB, to it", 3),
     less("cpu_per_gb_from", "CPU s per GB, from it", 3),
     less("idle_octets", "octets/idle connection", 0),
+    less("p50_blocking_one_cpu_us", "blocking, on one CPU, us", 1),
+    less("p50_blocking_two_cpus_us", "  on two CPUs, us", 1),
 ];
 
 /// A value for each of [`METRICS`], as far as it could be measured.
@@ -115,6 +121,7 @@ pub fn run_peer(options: &cli::BenchPeer) -> Outcome {
     match options.kind {
         PeerKind::Kernel => kernel::serve(options.addr.address),
         PeerKind::Smoltcp => smol::serve(options),
+        PeerKind::Blocking => blocking::serve(options),
     }
 }
 
@@ -133,17 +140,18 @@ const SPARE: usize = 100;
 pub fn run(options: &cli::Bench) -> Outcome {
     let outputs = [".json", ".svg"].map(|ending| named(&options.out, ending));
     outputs.iter().try_for_each(|output| check_output(&options.out, output))?;
+    check_node()?;
     enter_private()?;
     let (seconds, rounds, connections) = if options.quick { (0.5, 1, 1000) } else { (2.0, 5, 10_000) };
     let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
     let connections = options.connections.map_or(connections, |count| count as usize);
-    let room = descriptors();
+    let files = descriptors();
+    let room = files.saturating_sub(SPARE);
     if connections.max(LEAST) > room {
         let needed = connections.max(LEAST) + SPARE;
         let fewer = if connections > LEAST { ", or fewer --connections" } else { "" };
         return Err(Failure::input(format!(
-            "{} open files are too few here: `ulimit -n {needed}`{fewer}",
-            room + SPARE
+            "{files} open files are too few here: `ulimit -n {needed}`{fewer}"
         )));
     }
     let plan = Plan { time, connections, mtu: options.mtu.unwrap_or(1500) };
@@ -187,7 +195,12 @@ pub fn run(options: &cli::Bench) -> Outcome {
         err!("\r{:40}\r", "");
     }
     for (path, text) in outputs.iter().zip([report.json(), report.svg()]) {
-        std::fs::write(path, text).doing(format_args!("cannot write {}", path.display()))?;
+        let written = std::fs::write(path, text).doing(format_args!("cannot write {}", path.display()));
+        if written.is_err() {
+            // Half of them are of no use. What cannot be removed stays.
+            let _ = std::fs::remove_file(path);
+        }
+        written?;
     }
     out!("{}{}", report.table(), report.beside_smoltcp());
     outln!(
@@ -231,13 +244,13 @@ fn check_output(name: &Path, output: &Path) -> Outcome {
     }
 }
 
-/// As many open files as the system allows, less what is needed besides.
+/// As many open files as the system allows.
 fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX)).saturating_sub(SPARE)
+    current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
 /// A server in its namespace.
@@ -257,6 +270,11 @@ impl Drop for Server {
 }
 
 fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
+    start_as(who, false, mtu)
+}
+
+/// With `blocking`, tunstack as programs have it whose threads block.
+fn start_as(who: Contestant, blocking: bool, mtu: u32) -> Outcome<Server> {
     let client = Namespace::new()?;
     client.run(tune)?;
     let program = std::env::current_exe().doing("cannot find this program")?;
@@ -277,6 +295,7 @@ fn start(who: Contestant, mtu: u32) -> Outcome<Server> {
     match who {
         Contestant::Kernel => peer(&mut command, "kernel"),
         Contestant::Smoltcp => peer(&mut command, "smoltcp"),
+        Contestant::Offload if blocking => peer(&mut command, "blocking"),
         Contestant::Plain | Contestant::Offload | Contestant::Shards => {
             let offload = if who == Contestant::Plain { "off" } else { "on" };
             let shards = if who == Contestant::Shards { "2" } else { "1" };
@@ -327,7 +346,7 @@ fn tune() {
 fn measure(who: Contestant, plan: &Plan, idle: usize, values: &mut Measured) -> Outcome {
     let server = start(who, plan.mtu)?;
     let pid = server.child.id();
-    let (time, all) = (plan.time, sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()));
+    let time = plan.time;
     let work = || -> Outcome {
         for (rate, cpu, bulk) in
             [(0, 7, client::bulk_to as fn(IpAddr, Duration) -> Outcome<f64>), (1, 8, client::bulk_from)]
@@ -339,26 +358,46 @@ fn measure(who: Contestant, plan: &Plan, idle: usize, values: &mut Measured) -> 
             // Of the kernel's receiving and sending most is done outside of any process.
             values[cpu] = (who != Contestant::Kernel).then(|| (processor_time(pid) - before) / gigabytes);
         }
-        let p50 = |times: Vec<Duration>| times.get(times.len() / 2).map(|time| time.as_secs_f64() * 1e6);
-        values[2] = p50(client::round_trips(SERVER, time)?);
-        for (metric, (ours, theirs)) in [3, 4].into_iter().zip(placements(&all)) {
-            place(pid, &theirs);
-            let _ = sched_setaffinity(None, &ours);
-            values[metric] = p50(client::round_trips(SERVER, time)?);
-            let _ = sched_setaffinity(None, &all);
-            place(pid, &all);
-        }
+        values[2] = p50(&client::round_trips(SERVER, time)?);
+        [values[3], values[4]] = placed_round_trips(pid, time)?;
         values[5] = Some(client::round_trips_on_many(SERVER, MANY, time)?);
         values[6] = Some(client::connections(SERVER, AT_ONCE, time)?);
         Ok(())
     };
     server.client.run(work)??;
     drop(server);
+    // Whose threads block in the kernel waits no less.
+    [values[10], values[11]] = match who {
+        Contestant::Kernel => [values[3], values[4]],
+        Contestant::Offload => {
+            let server = start_as(who, true, plan.mtu)?;
+            server.client.run(|| placed_round_trips(server.child.id(), time))??
+        }
+        Contestant::Smoltcp | Contestant::Plain | Contestant::Shards => [None; 2],
+    };
     // In a fresh process: what others left behind is no idle connection's. The kernel's are in no process.
     if idle > 0 && who != Contestant::Kernel {
         values[9] = Some(idle_octets(who, plan, idle)?);
     }
     Ok(())
+}
+
+fn p50(times: &[Duration]) -> Option<f64> {
+    times.get(times.len() / 2).map(|time| time.as_secs_f64() * 1e6)
+}
+
+/// Median round trips with client and server on one processor, and on two where there are two.
+fn placed_round_trips(pid: u32, time: Duration) -> Outcome<[Option<f64>; 2]> {
+    let all = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    let mut medians = [None; 2];
+    for (median, (ours, theirs)) in medians.iter_mut().zip(placements(&all)) {
+        place(pid, &theirs);
+        let _ = sched_setaffinity(None, &ours);
+        *median = p50(&client::round_trips(SERVER, time)?);
+        let _ = sched_setaffinity(None, &all);
+        place(pid, &all);
+    }
+    Ok(medians)
 }
 
 /// Octets of memory for each idle connection.

@@ -64,13 +64,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output, and ends the process when that is a pipe without a reader.
+/// Writes to standard output, and ends the process when that cannot be.
 fn print(text: std::fmt::Arguments<'_>) {
     use std::io::Write as _;
     let mut output = std::io::stdout().lock();
-    if output.write_fmt(text).and_then(|()| output.flush()).is_err() {
+    match output.write_fmt(text).and_then(|()| output.flush()) {
+        Ok(()) => {}
         // As SIGPIPE would: 128 + 13.
-        std::process::exit(141);
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(141),
+        Err(error) => {
+            errln!("tunstack: cannot write to standard output: {}", failure::plain(&error));
+            std::process::exit(1);
+        }
     }
 }
 

@@ -90,9 +90,15 @@ fn serve(
     let shards = if stacks.len() > 1 { format!(", {} shards", stacks.len()) } else { String::new() };
     errln!("serving {} on {} ({interface}{shards})", names.join(", "), addresses.join(" and "));
     let mut own = servers.pop();
+    // Packets come to any of them: where one ends, all end.
+    let all: Vec<Stopper> = servers.iter().chain(&own).map(Server::stopper).collect();
+    let run = |server: &mut Server| {
+        let _ending = Ending(&all);
+        server.run()
+    };
     let results = std::thread::scope(|scope| {
-        let others: Vec<_> = servers.iter_mut().map(|server| scope.spawn(|| server.run())).collect();
-        let own = own.as_mut().map_or(Ok(()), Server::run);
+        let others: Vec<_> = servers.iter_mut().map(|server| scope.spawn(|| run(server))).collect();
+        let own = own.as_mut().map_or(Ok(()), run);
         let others = others
             .into_iter()
             .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -154,6 +160,15 @@ pub struct Server {
 pub struct Stopper {
     poller: Arc<Poller>,
     stop: Arc<AtomicBool>,
+}
+
+/// Ends servers when it is dropped, however its own one ended.
+struct Ending<'a>(&'a [Stopper]);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Stopper::stop);
+    }
 }
 
 impl Stopper {

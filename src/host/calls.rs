@@ -449,7 +449,7 @@ impl Host {
 
     /// Has any connection that no socket holds data or a FIN that its peer has not acknowledged?
     pub fn orphans_linger(&self) -> bool {
-        self.tcp.look_at_all(|conn, token| token.is_none() && conn.lingers()).any(|lingers| lingers)
+        self.tcp.orphans_linger()
     }
 
     /// The linger time that is set (`SO_LINGER`).

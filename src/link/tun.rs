@@ -136,7 +136,7 @@ impl Tun {
             None if !is_here(&end) => Err(LinkError::Missing { name }),
             None => Tun::new(end, name, false),
             Some(mtu) => {
-                let framing = prepare(&end)?;
+                let framing = prepare(&end, false)?;
                 let link = link(mtu, framing);
                 Ok(Tun {
                     end,
@@ -155,7 +155,7 @@ impl Tun {
     }
 
     fn new(end: End, name: String, made: bool) -> Result<Tun, LinkError> {
-        let framing = prepare(&end)?;
+        let framing = prepare(&end, made)?;
         let system = LinkError::system("watching the interface");
         let info = Kernel::open().and_then(|mut kernel| kernel.by_name(&name)).map_err(&system)?;
         let Some(Info { index, .. }) = info else {
@@ -456,15 +456,18 @@ fn step_error(plan: &Plan, step: &Step, errno: Errno) -> LinkError {
 }
 
 /// Makes our end non-blocking and sets what the kernel may hand us. With offload headers: does the kernel know trains of datagrams?
-fn prepare(end: &End) -> Result<Option<bool>, LinkError> {
+fn prepare(end: &End, made: bool) -> Result<Option<bool>, LinkError> {
     rustix::io::ioctl_fionbio(end, true).map_err(LinkError::system("making the device non-blocking"))?;
     let (_, flags) = identity_of(end).map_err(LinkError::system("asking the device for its flags"))?;
     if flags & libc::IFF_VNET_HDR != 0 {
         return offload::switch_on(end).map(Some).map_err(LinkError::system("switching offload on"));
     }
-    // Also for a plain end: the mask would survive from whoever had the interface before.
-    offload::switch_off(end).map_err(LinkError::system("switching offload off"))?;
-    Ok(None)
+    // Also for a plain end: the mask would survive from whoever had the interface before. A sandbox may refuse what a new one need not
+    // be told.
+    match offload::switch_off(end) {
+        Err(_) if made => Ok(None),
+        done => done.map(|()| None).map_err(LinkError::system("switching offload off")),
+    }
 }
 
 /// Opens our end as `setup` says. Gives the reason when it is to be without although it was wished for.

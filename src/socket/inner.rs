@@ -3,6 +3,7 @@
 //! The host's calls never wait. This layer waits where POSIX says that a call waits, and turns a wait that took too
 //! long into the error that Linux gives: `EAGAIN`, or `EINPROGRESS` from connect.
 
+use super::rare::Rare;
 use crate::base::{Duration, Errno, Instant};
 use crate::host::{
     Domain, Host, MsgFlags, Opt, OptName, PacketInfo, Readiness, Received, SettingError, Shutdown, SocketId,
@@ -12,8 +13,8 @@ use crate::runtime::{Direction, On, Shard, Shared, Stack};
 use bytes::Bytes;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Context;
 
 /// Reads one option, or says `EINVAL` when the host answers with another.
@@ -46,16 +47,9 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// Did a connection attempt begin whose outcome was not seen yet?
     connecting: AtomicBool,
-    /// Nanoseconds; 0: for ever.
-    recv_timeout: AtomicU64,
-    send_timeout: AtomicU64,
-    recv_lowat: AtomicU32,
-    /// Datagram that `MSG_MORE` has begun.
-    corked: Mutex<Option<Box<Corked>>>,
+    /// There may be a million of the others.
+    rare: OnceLock<Box<Rare>>,
 }
-
-/// A datagram that is not complete, with where it goes.
-type Corked = (Option<SocketAddr>, PacketInfo, Vec<u8>);
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -101,10 +95,7 @@ impl Inner {
             nonblocking: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             connecting: AtomicBool::new(false),
-            recv_timeout: AtomicU64::new(0),
-            send_timeout: AtomicU64::new(0),
-            recv_lowat: AtomicU32::new(1),
-            corked: Mutex::new(None),
+            rare: OnceLock::new(),
         }
     }
 
@@ -147,21 +138,22 @@ impl Inner {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
-    fn timeout_slot(&self, direction: Direction) -> &AtomicU64 {
-        match direction {
-            Direction::Read => &self.recv_timeout,
-            Direction::Write => &self.send_timeout,
-        }
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     pub fn timeout(&self, direction: Direction) -> Option<Duration> {
-        let nanos = self.timeout_slot(direction).load(Ordering::Relaxed);
+        let nanos = self.rare.get()?.timeout(direction).load(Ordering::Relaxed);
         (nanos > 0).then_some(Duration::from_nanos(nanos))
     }
 
     pub fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
         let nanos = timeout.map_or(0, Duration::as_nanos);
-        self.timeout_slot(direction).store(nanos, Ordering::Relaxed);
+        self.rare().timeout(direction).store(nanos, Ordering::Relaxed);
+    }
+
+    fn recv_lowat(&self) -> u32 {
+        self.rare.get().map_or(1, |rare| rare.recv_lowat.load(Ordering::Relaxed).max(1))
     }
 
     /// A call of a task.
@@ -192,7 +184,7 @@ impl Inner {
 
     /// Receives up to `most` octets in memory of their own.
     pub fn recv_owned(&self, most: usize) -> Result<Bytes, Errno> {
-        let lowat = self.recv_lowat.load(Ordering::Relaxed) > 1 && !self.is_nonblocking();
+        let lowat = self.recv_lowat() > 1 && !self.is_nonblocking();
         let op = |host: &mut Host, now| match lowat && !self.is_worth_reading(host) {
             true => Err(Errno::EAGAIN),
             false => host.recv_owned(now, self.id, most),
@@ -218,7 +210,7 @@ impl Inner {
         if stream && flags.contains(MsgFlags::OOB) {
             return self.call(|host, now| host.recv(now, self.id, buf, flags));
         }
-        let lowat = usize::try_from(self.recv_lowat.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let lowat = usize::try_from(self.recv_lowat()).unwrap_or(usize::MAX);
         let lowat = lowat.min(buf.len());
         let target = if waiting.all { buf.len() } else { lowat };
         if stream && target > 1 && !waiting.dont && !self.is_nonblocking() {
@@ -352,9 +344,12 @@ impl Inner {
             self.call(|host, _| host.autobind(self.id))?;
             return Err(Errno::EOPNOTSUPP);
         }
-        let mut corked = self.corked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !flags.contains(MsgFlags::MORE) && self.rare.get().is_none() {
+            return self.send_datagram(data, to, info, dont_wait);
+        }
+        let mut corked = self.rare().corked.lock().unwrap_or_else(PoisonError::into_inner);
         if flags.contains(MsgFlags::MORE) || corked.is_some() {
-            let (to, info, mut whole) = corked.take().map_or((to, info, Vec::new()), |corked| *corked);
+            let (to, info, mut whole) = corked.take().unwrap_or((to, info, Vec::new()));
             whole.extend_from_slice(data);
             // No datagram is longer than the length field of IP.
             if whole.len() > usize::from(u16::MAX) {
@@ -362,7 +357,7 @@ impl Inner {
             }
             if flags.contains(MsgFlags::MORE) {
                 self.call(|host, _| host.begin_datagram(self.id, to.map(|to| somebody(host, self.id, to))))?;
-                *corked = Some(Box::new((to, info, whole)));
+                *corked = Some((to, info, whole));
                 return Ok(data.len());
             }
             drop(corked);
@@ -405,10 +400,12 @@ impl Inner {
     /// What a listener accepted inherits its timeouts, but not that it does not block.
     pub fn adopt(&self, (id, peer): (SocketId, SocketAddr)) -> (Arc<Inner>, SocketAddr) {
         let inner = Inner::with(Arc::clone(&self.shared), id, self.domain, self.kind);
-        for direction in [Direction::Read, Direction::Write] {
-            inner.set_timeout(direction, self.timeout(direction));
+        if self.rare.get().is_some() {
+            for direction in [Direction::Read, Direction::Write] {
+                inner.set_timeout(direction, self.timeout(direction));
+            }
+            inner.rare().recv_lowat.store(self.recv_lowat(), Ordering::Relaxed);
         }
-        inner.recv_lowat.store(self.recv_lowat.load(Ordering::Relaxed), Ordering::Relaxed);
         (Arc::new(inner), peer)
     }
 
@@ -520,7 +517,7 @@ impl Inner {
 
     pub fn set_option(&self, option: Opt) -> Result<(), Errno> {
         if let Opt::RcvLowat(octets) = option {
-            self.recv_lowat.store(octets.max(1), Ordering::Relaxed);
+            self.rare().recv_lowat.store(octets.max(1), Ordering::Relaxed);
         }
         self.call(|host, now| host.set_option(now, self.id, option))
     }

@@ -13,6 +13,7 @@ mod inner;
 mod numbers;
 mod poll;
 mod poller;
+mod rare;
 mod split;
 mod task;
 mod tcp_info;

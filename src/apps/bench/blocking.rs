@@ -4,7 +4,7 @@ use super::ECHO;
 use crate::apps::cli::BenchPeer;
 use crate::apps::failure::{Doing as _, Outcome};
 use crate::link::{Device, Setup};
-use crate::runtime::Builder;
+use crate::runtime::Stack;
 use crate::socket::{TcpListener, TcpStream};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 /// Serves until the process is ended.
 pub fn serve(options: &BenchPeer) -> Outcome {
     let setup = Setup { kernel: vec![options.peer], mtu: options.mtu, ..Setup::new([options.addr]) };
-    let stack = Builder::new().address(options.addr).device(Device::tun(&setup.named("tun0"))?);
+    let stack = Stack::builder().address(options.addr).device(Device::tun(&setup.named("tun0"))?);
     let stack = stack.start().doing("cannot start the stack")?;
     let listener = TcpListener::bind(&stack, SocketAddr::new(options.addr.address, ECHO));
     let listener = listener.doing("cannot listen")?;

@@ -91,48 +91,87 @@ fn a_connection_that_was_packed_goes_on_as_if_it_was_not() {
     }
 }
 
-/// The memory of 1,000 used connections, of which the first hundred keep working.
-#[test]
-fn of_many_connections_those_that_do_nothing_take_little_memory() {
+/// One octet there and one back, in so many microseconds.
+fn trip(duo: &mut Duo, (ours, theirs): (SocketId, SocketId), micros: u64) {
+    duo.now += Duration::from_micros(micros);
+    assert_eq!(duo.a.send(duo.now, ours, b"x", MsgFlags::empty()), Ok(1));
+    duo.settle();
+    assert_eq!(take(&mut duo.b, duo.now, theirs).expect("asked").0, b"x");
+    assert_eq!(duo.b.send(duo.now, theirs, b"y", MsgFlags::empty()), Ok(1));
+    duo.settle();
+    assert_eq!(take(&mut duo.a, duo.now, ours).expect("answered").0, b"y");
+}
+
+/// So many connections, each used once.
+fn used(count: usize) -> (Duo, Vec<(SocketId, SocketId)>) {
     let mut duo = Duo::new();
     let listener = listen(&mut duo.b, "10.0.0.2:7");
     let mut ends = Vec::new();
-    let trip = |duo: &mut Duo, (ours, theirs): (SocketId, SocketId)| {
-        duo.now += Duration::from_millis(1);
-        assert_eq!(duo.a.send(duo.now, ours, b"x", MsgFlags::empty()), Ok(1));
-        duo.settle();
-        assert_eq!(take(&mut duo.b, duo.now, theirs).expect("asked").0, b"x");
-        assert_eq!(duo.b.send(duo.now, theirs, b"y", MsgFlags::empty()), Ok(1));
-        duo.settle();
-        assert_eq!(take(&mut duo.a, duo.now, ours).expect("answered").0, b"y");
-    };
-    for _ in 0..100 {
+    for _ in 0..count {
         let connection = connect(&mut duo, listener, "10.0.0.2:7");
-        trip(&mut duo, connection);
+        trip(&mut duo, connection, 100);
         ends.push(connection);
     }
-    let unpacked = duo.b.memory_octets();
-    for number in 0..900 {
-        let connection = connect(&mut duo, listener, "10.0.0.2:7");
-        trip(&mut duo, connection);
-        ends.push(connection);
-        let busy = ends[number % 100];
-        trip(&mut duo, busy);
-        pass(&mut duo, Duration::from_millis(1));
-    }
-    let packed = duo.b.memory_octets() - 2 * unpacked;
-    assert!(packed < 800 * 250, "{} octets each", packed / 800);
+    (duo, ends)
+}
+
+/// Octets of a connection: unpacked at least, packed at most, with what belongs to it.
+const UNPACKED: usize = 900;
+const PACKED: usize = 250;
+
+/// While connections are opened and used one after the other, few of them are unpacked at any time.
+#[test]
+fn of_many_connections_those_that_do_nothing_take_little_memory() {
+    let (mut duo, ends) = used(1000);
+    assert!(duo.b.memory_octets() < 300 * 2 * UNPACKED + 1000 * PACKED, "{}", duo.b.memory_octets());
     // A segment, a call or a look wakes the one that it is for.
     let (first, last) = (ends[200], ends[201]);
     assert_eq!(duo.b.peer_addr(first.1), duo.a.local_addr(first.0));
-    trip(&mut duo, first);
+    trip(&mut duo, first, 100);
     duo.b.close(duo.now, last.1).expect("open");
     duo.settle();
     assert_eq!(take(&mut duo.a, duo.now, last.0).expect("the end").0, b"");
     for connection in ends.into_iter().filter(|connection| *connection != last) {
-        trip(&mut duo, connection);
+        trip(&mut duo, connection, 100);
     }
-    assert!(duo.b.memory_octets() < 1000 * 400, "nobody keeps more for having worked once");
+    assert!(
+        duo.b.memory_octets() < 300 * 2 * UNPACKED + 1000 * PACKED,
+        "nobody keeps more for having worked once"
+    );
+}
+
+/// What worked together is packed when it has done nothing for a while, and then nothing more is to be done.
+#[test]
+fn connections_that_worked_together_are_packed_after_a_while() {
+    let (mut duo, ends) = used(1000);
+    for connection in &ends {
+        trip(&mut duo, *connection, 0);
+    }
+    let all = duo.b.memory_octets();
+    assert!(all > 800 * UNPACKED, "{all} octets: they work");
+    pass(&mut duo, Duration::from_secs(10));
+    let rest = duo.b.memory_octets();
+    assert!(rest < 128 * 2 * UNPACKED + 1000 * PACKED, "{rest} octets: they rest");
+    assert_eq!(duo.b.next_timeout(), None);
+    // Half closed, and with trouble that ended nothing: at rest all the same.
+    for (ours, _) in &ends {
+        duo.a.shutdown(duo.now, *ours, Shutdown::Write).expect("open");
+        duo.settle();
+    }
+    pass(&mut duo, Duration::from_secs(10));
+    for host in [&duo.a, &duo.b] {
+        assert!(host.memory_octets() < 128 * 2 * UNPACKED + 1000 * PACKED, "half closed ones rest");
+    }
+}
+
+/// More than are left alone, but each has something to do every few milliseconds.
+#[test]
+fn connections_at_work_are_not_packed() {
+    let (mut duo, ends) = used(500);
+    for connection in ends.iter().cycle().take(5000) {
+        trip(&mut duo, *connection, 10);
+    }
+    assert!(duo.b.memory_octets() > 490 * UNPACKED, "{}", duo.b.memory_octets());
 }
 
 /// RFC 9293 §3.8.4: what was packed has its timer still.

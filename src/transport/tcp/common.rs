@@ -130,7 +130,7 @@ impl Common {
     /// Is there nothing in it but what is packed?
     pub fn is_at_rest(&self) -> bool {
         !self.orphan
-            && (self.error.is_none() && self.soft_error.is_none())
+            && self.error.is_none()
             && self.wakes.is_empty()
             && !self.output_due
             && self.unread.is_none()
@@ -145,6 +145,7 @@ impl Common {
         [self.path_mtu, self.receive_mtu, self.snd_buf, self.rcv_buf].pack(to);
         self.shut_read.pack(to);
         self.last_challenge.pack(to);
+        self.soft_error.pack(to);
     }
 
     /// Reads what [`pack`](Common::pack) wrote.
@@ -156,6 +157,7 @@ impl Common {
             rcv_buf,
             shut_read: Pack::unpack(from),
             last_challenge: Pack::unpack(from),
+            soft_error: Pack::unpack(from),
             output_due: false,
             ..Common::new(flow, isn, origin, settings, Mtus { path, receive })
         }

@@ -5,7 +5,7 @@
 //! are mostly the peer's last and our own; moments as their distance from the last one. Of eight octets at a time those that are zero
 //! are left out, and a bit for each says so.
 
-use crate::base::{Duration, Instant};
+use crate::base::{Duration, Errno, Instant};
 use crate::trace::Flow;
 use crate::wire::seq::SeqNumber;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -158,6 +158,17 @@ impl Pack for bool {
     }
     fn unpack(from: &mut Unpacker<'_>) -> bool {
         from.octet() != 0
+    }
+}
+
+impl Pack for Errno {
+    fn pack(&self, to: &mut Packer<'_>) {
+        to.number(u64::from(self.code().unsigned_abs()));
+    }
+    fn unpack(from: &mut Unpacker<'_>) -> Errno {
+        let code = from.number();
+        let found = Errno::ALL.iter().find(|errno| u64::from(errno.code().unsigned_abs()) == code);
+        found.copied().unwrap_or(Errno::EIO)
     }
 }
 
@@ -342,6 +353,7 @@ mod tests {
                 &numbers.iter().map(|number| (number & 1 == 1).then_some(*number)).collect::<Vec<_>>(),
             );
         }
+        comes_back(Errno::ALL);
         comes_back(&[u64::MAX, 0, 1]);
         comes_back(&[[u32::MAX, 0, 1 << 31]]);
         let addresses = ["10.0.0.1:65535", "0.0.0.0:0", "[fe80::1%3]:80", "[2001:db8::]:1"];

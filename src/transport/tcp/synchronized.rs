@@ -194,7 +194,7 @@ impl Synchronized {
     /// Is there nothing in it but what is packed?
     pub fn is_at_rest(&self) -> bool {
         let Synchronized { phase, snd, rcv, mtu_search, timers, fast_open, .. } = self;
-        matches!(phase, Phase::Established | Phase::CloseWait)
+        matches!(phase, Phase::Established | Phase::CloseWait | Phase::FinWait2)
             && snd.out.is_idle()
             && snd.buffer.is_at_rest()
             && rcv.buffer.is_at_rest()

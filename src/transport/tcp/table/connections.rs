@@ -1,12 +1,12 @@
 //! All connections of a host: those at work as they are, most of those at rest packed.
 //!
-//! Who opens connections pays for packing: for each that comes, be it new or back at work, some others are looked at in turn, and those
-//! that did nothing since they were last looked at, and have nothing in hand, are packed. So no timer is needed, few connections are
-//! never touched, and what is unpacked are those at work and a few more.
+//! For each that comes to work, be it new or back, some others are looked at in turn, and those that did nothing for a while and have
+//! nothing in hand are packed: while many are opened or used one after the other, few are unpacked at any time. What worked
+//! together is looked at when a second has passed. Few connections are never touched.
 
 use super::{ConnId, Entry, Owner};
-use crate::base::Instant;
 use crate::base::timers::Armed;
+use crate::base::{Duration, Instant};
 use crate::trace::Flow;
 use crate::transport::tcp::connection::Connection;
 use crate::transport::tcp::pack::{Pack, Packer, Unpacker};
@@ -17,8 +17,16 @@ use std::sync::Arc;
 
 /// Connections that are never packed for the sake of others.
 const AT_WORK: usize = 128;
-/// Others looked at for each that comes: more than the two looks that each needs.
+/// Others looked at for each that comes: more than come, so that those at work grow few.
 const LOOKS: usize = 4;
+/// For so long a connection has done nothing before it is packed: less often used, it may be packed and unpacked each time.
+const QUIET: Duration = Duration::from_millis(10);
+/// How long after one came all of them are looked at. Twice as long each time when none could be packed, up to a minute.
+const SWEEP: Duration = Duration::from_secs(1);
+const LONGEST_SWEEP: Duration = Duration::from_secs(64);
+/// So many at once, and then the others have their turn first.
+const SWEPT: usize = 1024;
+const NEXT_TURN: Duration = Duration::from_millis(1);
 
 /// Sizes of what is packed differ by so much: mostly it then fits where the same connection was before it last worked. (Eight octets of
 /// each are the allocator's.)
@@ -44,6 +52,20 @@ pub(super) struct Connections {
     at_work: VecDeque<ConnId>,
     /// Where they are packed: what is kept has no room to spare.
     scratch: Vec<u8>,
+    /// The time as far as it was told.
+    now: Instant,
+    sweep: Sweep,
+}
+
+/// When all are looked at.
+#[derive(Default)]
+struct Sweep {
+    due: Option<Instant>,
+    pause: Duration,
+    /// So many are left to be looked at this time.
+    left: usize,
+    /// Could any be packed this time?
+    of_use: bool,
 }
 
 impl Place {
@@ -79,12 +101,17 @@ impl Connections {
             self.unpack(id);
         }
         match self.places.get_mut(id)? {
-            Place::AtWork(entry) => {
-                entry.rests = false;
-                Some(entry)
-            }
+            Place::AtWork(entry) => Some(entry),
             Place::AtRest(..) => None,
         }
+    }
+
+    /// The connection, with which something was done at this moment.
+    pub fn touch(&mut self, now: Instant, id: ConnId) -> Option<&mut Entry> {
+        self.now = now;
+        let entry = self.get_mut(id)?;
+        entry.touched = now;
+        Some(entry)
     }
 
     #[cold]
@@ -92,14 +119,23 @@ impl Connections {
         self.make_room();
         let Some(place) = self.places.get_mut(id) else { return };
         if let Place::AtRest(settings, octets) = place {
-            *place = Place::AtWork(Box::new(Place::unpacked(settings, octets)));
-            self.at_work.push_back(id);
+            let entry = Entry { touched: self.now, ..Place::unpacked(settings, octets) };
+            *place = Place::AtWork(Box::new(entry));
+            self.comes(id);
         }
     }
 
     /// What `f` tells of the connection, which stays as it is.
     pub fn look<T>(&self, id: ConnId, f: impl FnOnce(&Entry) -> T) -> Option<T> {
         self.places.get(id).map(|place| look(place, f))
+    }
+
+    /// Those at work: of others there is nothing that is not told by their being at rest.
+    pub fn at_work(&self) -> impl Iterator<Item = &Entry> {
+        self.places.values().filter_map(|place| match place {
+            Place::AtWork(entry) => Some(&**entry),
+            Place::AtRest(..) => None,
+        })
     }
 
     /// What `f` tells of each.
@@ -142,7 +178,7 @@ impl Connections {
     pub fn insert(&mut self, entry: Entry) -> ConnId {
         self.make_room();
         let id = self.places.insert(Place::AtWork(Box::new(entry)));
-        self.at_work.push_back(id);
+        self.comes(id);
         id
     }
 
@@ -155,24 +191,72 @@ impl Connections {
         }
     }
 
+    fn comes(&mut self, id: ConnId) {
+        self.at_work.push_back(id);
+        if self.are_many() && (self.sweep.due.is_none() || self.sweep.pause > SWEEP) {
+            (self.sweep.due, self.sweep.pause) = (Some(self.now + SWEEP), SWEEP);
+        }
+    }
+
+    fn are_many(&self) -> bool {
+        self.at_work.len() > AT_WORK
+    }
+
     /// A connection comes to work: others may go to rest.
     fn make_room(&mut self) {
         for _ in 0..LOOKS {
-            if self.at_work.len() <= AT_WORK {
+            if !self.are_many() {
                 return;
             }
             self.look_at_next();
         }
     }
 
-    fn look_at_next(&mut self) {
-        let Some(id) = self.at_work.pop_front() else { return };
-        let Some(Place::AtWork(entry)) = self.places.get_mut(id) else { return };
-        if !core::mem::replace(&mut entry.rests, true) || !entry.is_at_rest() {
-            self.at_work.push_back(id);
+    /// When to [`sweep`](Connections::sweep), if ever.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.sweep.due
+    }
+
+    /// Looks at all that are at work, if it is time.
+    pub fn sweep(&mut self, now: Instant) {
+        if self.sweep.due.is_none_or(|due| due > now) {
             return;
         }
+        self.now = now;
+        if self.sweep.left == 0 {
+            (self.sweep.left, self.sweep.of_use) = (self.at_work.len(), false);
+        }
+        for _ in 0..self.sweep.left.min(SWEPT) {
+            if self.are_many() {
+                self.sweep.of_use |= self.look_at_next();
+            }
+            self.sweep.left -= 1;
+        }
+        let wait = match self.sweep.left {
+            _ if !self.are_many() => None,
+            0 if self.sweep.of_use => Some(SWEEP),
+            0 => Some(self.sweep.pause.mul(2).min(LONGEST_SWEEP)),
+            _ => Some(NEXT_TURN),
+        };
+        if wait.is_none() {
+            self.at_work.shrink_to(2 * AT_WORK);
+        }
+        if self.sweep.left == 0 {
+            self.sweep.pause = wait.unwrap_or_default();
+        }
+        self.sweep.due = wait.map(|wait| now + wait);
+    }
+
+    /// True when one less is at work.
+    fn look_at_next(&mut self) -> bool {
+        let Some(id) = self.at_work.pop_front() else { return false };
+        let Some(Place::AtWork(entry)) = self.places.get_mut(id) else { return true };
+        if self.now.since(entry.touched) < QUIET || !entry.is_at_rest() {
+            self.at_work.push_back(id);
+            return false;
+        }
         self.pack(id);
+        true
     }
 
     fn pack(&mut self, id: ConnId) {
@@ -239,7 +323,7 @@ impl Entry {
             opened: Instant::ZERO,
             armed,
             dirty: false,
-            rests: false,
+            touched: Instant::ZERO,
             linked: true,
             reuse_addr: Pack::unpack(from),
             in_time_wait: false,

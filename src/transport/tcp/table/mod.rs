@@ -55,8 +55,8 @@ struct Entry {
     armed: Armed,
     /// In the queue of connections with something to send?
     dirty: bool,
-    /// Nothing was done with it since it was last looked at.
-    rests: bool,
+    /// When something was done with it last.
+    touched: Instant,
     /// In `demux`, and counted in `ports`?
     linked: bool,
     reuse_addr: bool,
@@ -357,6 +357,14 @@ impl Tcp {
         })
     }
 
+    /// Has any connection that no socket holds data or a FIN that its peer has not acknowledged?
+    pub fn orphans_linger(&self) -> bool {
+        // None of those is at rest.
+        self.connections
+            .at_work()
+            .any(|entry| !matches!(entry.owner, Owner::Socket(_)) && entry.conn.lingers())
+    }
+
     /// Octets of memory behind all connections.
     pub fn memory_octets(&self) -> usize {
         self.connections.memory_octets()
@@ -376,7 +384,7 @@ impl Tcp {
             opened: now,
             armed: Armed::default(),
             dirty: false,
-            rests: false,
+            touched: now,
             linked: true,
             reuse_addr,
             in_time_wait: false,
@@ -423,7 +431,7 @@ impl Tcp {
 
     /// Takes note of what a call changed: readiness, deadlines, output, and whether the connection moved on.
     fn settle(&mut self, env: &mut Env<'_>, id: ConnId) {
-        let Some(entry) = self.connections.get_mut(id) else { return };
+        let Some(entry) = self.connections.touch(env.now, id) else { return };
         let state = entry.conn.state();
         let wakes = entry.conn.take_wakes();
         if let Owner::Socket(token) = entry.owner
@@ -501,6 +509,7 @@ impl Tcp {
 
     /// Fires every deadline that has passed.
     pub fn advance(&mut self, env: &mut Env<'_>) {
+        self.connections.sweep(env.now);
         while let Some((at, id)) = self.timers.pop_due(env.now) {
             let Some(entry) = self.connections.fired(id, at) else { continue };
             if entry.conn.deadline().is_some_and(|deadline| deadline <= env.now) {
@@ -512,7 +521,7 @@ impl Tcp {
 
     /// When to call [`Tcp::advance`] next at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.connections.next_timeout()].into_iter().flatten().min()
     }
 
     /// The connection whose turn it is to send, if any has something to send.
