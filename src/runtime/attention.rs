@@ -47,29 +47,29 @@ const SPIN: core::time::Duration = core::time::Duration::from_micros(80);
 /// Waits that go without at most, after looking was in vain.
 const PATIENCE: u32 = 1024;
 
-/// Whether to look for a while before sleeping. Where something mostly comes soon that saves two wake-ups; else it takes
-/// the processor from whoever else wants it, perhaps from the very peer that is waited for. So it must prove itself:
-/// each time in vain doubles the number of waits that go without.
+/// Whether something is worth trying that costs when it is in vain: to look for a while before sleeping saves two wake-ups where something
+/// mostly comes soon, else it takes the processor from whoever else wants it, perhaps from the very peer that is waited for. So
+/// it must prove itself: each time in vain doubles the number of times that go without.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spin {
+pub(crate) struct Trial {
     skip: u32,
     vain: u32,
 }
 
-impl Spin {
-    /// It is tried at first, also by a thread with one processor: what it waits for may come from another one.
-    pub fn new() -> Spin {
-        Spin { skip: 0, vain: 1 }
+impl Trial {
+    /// It is tried at first; looking also by a thread with one processor: what it waits for may come from another one.
+    pub fn new() -> Trial {
+        Trial { skip: 0, vain: 1 }
     }
 
-    /// Is this wait to begin with a look?
-    fn is_due(&mut self) -> bool {
+    /// Is it to be tried this time?
+    pub fn is_due(&mut self) -> bool {
         let due = self.skip == 0;
         self.skip = self.skip.saturating_sub(1);
         due
     }
 
-    fn on_result(&mut self, found: bool) {
+    pub fn on_result(&mut self, found: bool) {
         if found {
             self.vain = 1;
         } else {
@@ -156,7 +156,7 @@ impl Attention {
     }
 
     /// As [`wait`](Attention::wait), after a look around where that pays.
-    pub fn wait_spinning(&self, spin: &mut Spin, timeout: Option<&Timespec>) -> Signals {
+    pub fn wait_spinning(&self, spin: &mut Trial, timeout: Option<&Timespec>) -> Signals {
         if timeout == Some(&NO_TIME) || !spin.is_due() {
             return self.wait(timeout);
         }
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn looking_must_prove_itself() {
         let attention = Attention::new().expect("descriptors");
-        let mut spin = Spin::new();
+        let mut spin = Trial::new();
         attention.kick();
         for _ in 0..100 {
             assert!(attention.wait_spinning(&mut spin, None).kick);

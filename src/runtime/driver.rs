@@ -1,8 +1,8 @@
 //! Whoever waits, drives.
 //!
 //! A thread that must wait and finds the role free takes it: it watches the device itself until its own condition is
-//! met, so no packet waits for a second thread. If the role is taken it sleeps on its own parker, and inherits the role
-//! when the driver leaves. The housekeeper attends only while nobody waits.
+//! met, or until it finds something for another thread and nothing for itself, so no packet waits for a second thread. If the role
+//! is taken it sleeps on its own parker, and may inherit the role. The housekeeper attends only while nobody waits.
 
 use super::attention::{Attention, LONG_REST, NO_TIME, Signals};
 use super::batch;
@@ -203,7 +203,9 @@ impl Shared {
             if shard.settle(now) {
                 continue;
             }
-            if driver.is_none() {
+            if driver.is_some() && shard.steps_down() {
+                driver = None;
+            } else if driver.is_none() {
                 driver = shard.take_role().map(Driver::new);
             }
             let bed = bed.get_or_insert_with(|| Bed::new(on));

@@ -1,6 +1,8 @@
 //! A host with its device and everybody who waits for it: what the one mutex guards.
 
-use super::attention::{Attention, LONG_REST, REST, Signals, Spin};
+mod role;
+
+use super::attention::{Attention, Signals, Trial};
 use super::clock::Clock;
 use super::gather::{Gathered, gather};
 use super::siblings::Siblings;
@@ -15,6 +17,8 @@ use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
+pub(crate) use role::Role;
+
 /// Packets read in one round at most, so that nobody waits long for the lock; a run of segments may go beyond it.
 const ROUND_PACKETS: usize = 64;
 /// Octets read in one round at most.
@@ -26,19 +30,6 @@ const UNWATCHED: Duration = Duration::from_micros(50);
 new_key_type! {
     /// A thread that sleeps and could drive.
     pub(crate) struct SleeperId;
-}
-
-/// Who watches the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Nobody waits; the housekeeper is interested.
-    Housekeeper,
-    /// A thread left a moment ago, and may be back before the housekeeper takes over.
-    Nobody,
-    /// A waiting thread, known by the number of its term.
-    Thread(u64),
-    /// The embedder's event loop.
-    Reactor,
 }
 
 /// A blocked thread; `term` is set when the role was handed to it.
@@ -78,7 +69,11 @@ pub(crate) struct Shard {
     /// When a thread that does not drive last called.
     last_call: Instant,
     /// Is it worth looking before sleeping?
-    pub spin: Spin,
+    pub spin: Trial,
+    /// Is the role worth leaving to nobody for a moment, although another thread sleeps?
+    absence: Trial,
+    /// That was done.
+    left_sleepers: bool,
     slots: SecondaryMap<SocketId, Slots>,
     sleepers: DenseSlotMap<SleeperId, Sleeper>,
     /// Threads that wait until the peer of a closing socket (`None`: of every closed one) has everything.
@@ -115,7 +110,9 @@ impl Shard {
             seen_terms: 0,
             last_round: Instant::ZERO,
             last_call: Instant::ZERO,
-            spin: Spin::new(),
+            spin: Trial::new(),
+            absence: Trial::new(),
+            left_sleepers: false,
             slots: SecondaryMap::new(),
             sleepers: DenseSlotMap::with_key(),
             lingering: Vec::new(),
@@ -474,127 +471,5 @@ impl Shard {
 
     pub fn take_wakes(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.wakes)
-    }
-
-    // --- the role ----------------------------------------------------------------------------------------------
-
-    /// Takes the role if it is free.
-    pub fn take_role(&mut self) -> Option<(u64, Arc<Attention>)> {
-        let attention = Arc::clone(self.attention.as_ref()?);
-        match self.role {
-            Role::Housekeeper => attention.housekeeper_attends(false),
-            Role::Nobody => {}
-            Role::Thread(_) | Role::Reactor => return None,
-        }
-        self.terms += 1;
-        self.role = Role::Thread(self.terms);
-        Some((self.terms, attention))
-    }
-
-    /// Gives the role to the embedder's event loop; a thread that drives finds it gone when it looks up.
-    pub fn take_role_for_reactor(&mut self) -> Option<Arc<Attention>> {
-        let attention = Arc::clone(self.attention.as_ref()?);
-        match self.role {
-            Role::Housekeeper => attention.housekeeper_attends(false),
-            Role::Nobody => {}
-            Role::Thread(_) => attention.kick(),
-            Role::Reactor => return None,
-        }
-        // What was left to answers, and the timer: the descriptor would not tell of them.
-        self.settle(self.clock.now());
-        // The event loop looks at the descriptor before it makes a round.
-        self.device_tells(true);
-        self.role = Role::Reactor;
-        self.told = false;
-        Some(attention)
-    }
-
-    /// Makes the descriptor of the embedder's event loop readable: something happened that no packet or timer tells.
-    pub fn tell_reactor(&mut self) {
-        if let (Role::Reactor, Some(attention)) = (self.role, &self.attention)
-            && !std::mem::replace(&mut self.told, true)
-        {
-            attention.kick();
-        }
-    }
-
-    /// Leaves the role: to another waiter, if there is one, else in time to the housekeeper.
-    pub fn leave_role(&mut self) {
-        let heir = if self.ended.is_none() { self.sleepers.values_mut().next() } else { None };
-        match heir {
-            Some(sleeper) => {
-                self.terms += 1;
-                sleeper.term = Some(self.terms);
-                self.wakes.push(sleeper.waker.clone());
-                self.role = Role::Thread(self.terms);
-            }
-            None => self.leave_role_to_nobody(),
-        }
-    }
-
-    fn leave_role_to_nobody(&mut self) {
-        self.role = Role::Nobody;
-        // A rest that runs already does: whoever looks then sees that somebody drove.
-        if !self.resting
-            && let Some(attention) = &self.attention
-        {
-            attention.rest(REST);
-            self.resting = true;
-            self.seen_terms = self.terms;
-        }
-    }
-
-    /// What is due may wait for the end of a thread's batch, but not for long: the housekeeper will look, whoever drives.
-    pub fn leave_to_housekeeper(&mut self, now: Instant) {
-        let Some(attention) = &self.attention else { return };
-        if self.left_since.is_some() || !self.host.has_output() {
-            return;
-        }
-        self.left_since = Some(now);
-        if !std::mem::replace(&mut self.resting, true) {
-            attention.rest(LONG_REST);
-        }
-    }
-
-    /// The housekeeper looks: is the role its own? One that nobody came back for is now. While threads come and go it
-    /// looks again later; while one thread sits on the device it does not.
-    pub fn housekeeper_has_role(&mut self) -> bool {
-        let driven = std::mem::replace(&mut self.seen_terms, self.terms) != self.terms;
-        let now = self.clock.now();
-        let waits = self.left_since.is_some_and(|since| now.since(since) < Duration::from_millis(1));
-        if self.left_since.is_some() && !waits {
-            self.settle(now);
-        }
-        let Some(attention) = &self.attention else { return self.role == Role::Housekeeper };
-        if matches!(self.role, Role::Thread(term) if attention.is_abandoned(term)) {
-            self.role = Role::Nobody;
-        }
-        match self.role {
-            Role::Housekeeper => {
-                self.resting = false;
-                return true;
-            }
-            Role::Nobody | Role::Thread(_) | Role::Reactor if waits => attention.rest(LONG_REST),
-            Role::Nobody | Role::Thread(_) if driven => attention.rest(LONG_REST),
-            Role::Nobody => {
-                attention.housekeeper_attends(true);
-                self.role = Role::Housekeeper;
-                self.resting = false;
-                return true;
-            }
-            Role::Thread(_) | Role::Reactor => self.resting = false,
-        }
-        false
-    }
-
-    pub fn go_to_sleep(&mut self, waker: &Waker) -> SleeperId {
-        self.sleepers.insert(Sleeper { waker: waker.clone(), term: None })
-    }
-
-    /// Awake again; the number of its term when the thread was handed the role meanwhile.
-    pub fn wake_up(&mut self, id: SleeperId) -> Option<(u64, Arc<Attention>)> {
-        let term = self.sleepers.remove(id)?.term?;
-        let attention = Arc::clone(self.attention.as_ref()?);
-        (self.role == Role::Thread(term)).then_some((term, attention))
     }
 }

@@ -1,6 +1,6 @@
 //! Who waits for what: one list of wakers per socket and direction, for blocked threads, pollers and tasks alike.
 
-use super::attention::{Attention, NO_TIME, Signals, Spin};
+use super::attention::{Attention, NO_TIME, Signals, Trial};
 use crate::host::Readiness;
 use rustix::event::Timespec;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -88,7 +88,7 @@ impl Parker {
     }
 
     /// Sleeps on the device, as the driver: a wake then kicks `attention`.
-    pub fn drive(&self, attention: &Arc<Attention>, spin: &mut Spin, timeout: Option<&Timespec>) -> Signals {
+    pub fn drive(&self, attention: &Arc<Attention>, spin: &mut Trial, timeout: Option<&Timespec>) -> Signals {
         let mut state = self.lock();
         if !state.notified {
             state.place = Place::Driving(Arc::clone(attention));
@@ -157,7 +157,7 @@ mod tests {
         let parker = Arc::new(Parker::default());
         let attention = Arc::new(Attention::new().expect("descriptors"));
         std::thread::scope(|scope| {
-            let driver = scope.spawn(|| parker.drive(&attention, &mut Spin::new(), None));
+            let driver = scope.spawn(|| parker.drive(&attention, &mut Trial::new(), None));
             Waker::from(Arc::clone(&parker)).wake();
             // Kicked out of its sleep, or never asleep.
             driver.join().expect("woken");

@@ -4,7 +4,7 @@ use crate::wires::{connected, pair};
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 use tunstack::runtime::{PollEvent, Stack, Trigger};
-use tunstack::socket::{Poller, Readiness, TcpStream};
+use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream};
 
 /// A poller for one socket.
 fn watching(stack: &Stack, socket: &TcpStream) -> Poller {
@@ -24,8 +24,9 @@ fn wait(poller: &Poller) {
 fn an_answer_in_a_batch_carries_the_acknowledgment() {
     const VISITS: u64 = 100;
     let (one, other) = pair();
-    let before = other.counters().tcp_out_segs;
+    let mut sent = 0;
     for _ in 0..VISITS {
+        let before = other.counters().tcp_out_segs;
         let (mut client, mut server) = connected(&one, &other);
         server.set_nonblocking(true).expect("set");
         let poller = watching(&other, &server);
@@ -41,9 +42,11 @@ fn an_answer_in_a_batch_carries_the_acknowledgment() {
         assert_eq!(server.read(&mut question).expect("asked"), 1);
         server.write_all(&question[..1]).expect("sent");
         drop(batch);
-        asking.join().expect("answered").set_linger(Some(Duration::ZERO)).expect("set");
+        let client = asking.join().expect("answered");
+        // How they part is not counted.
+        sent += other.counters().tcp_out_segs - before;
+        client.set_linger(Some(Duration::ZERO)).expect("set");
     }
-    let sent = other.counters().tcp_out_segs - before;
     // SYN-ACK and answer. Somebody else may come between on a busy machine, but not always.
     assert!(sent < VISITS * 5 / 2, "{sent} segments for {VISITS} answers");
 }
@@ -108,4 +111,45 @@ fn a_batch_withholds_nothing_from_who_waits_already() {
         drop(batch);
         client = reading.join().expect("read");
     }
+}
+
+/// A thread for each connection: the one that is served takes over from the one that waits for others, and is not woken by it each time.
+#[test]
+fn a_thread_finds_its_packets_itself_although_another_waits_longer() {
+    const TRIPS: u64 = 2000;
+    let (one, other) = pair();
+    let listener = TcpListener::bind(&other, "10.0.0.2:99").expect("bound");
+    let (tell, told) = std::sync::mpsc::channel();
+    let accepting = std::thread::spawn(move || {
+        tell.send(rustix::thread::gettid().as_raw_nonzero()).expect("asked");
+        let (mut stream, _) = listener.accept().expect("a client");
+        let echo = std::thread::spawn(move || {
+            let mut octet = [0];
+            while stream.read(&mut octet).is_ok_and(|n| n > 0) && stream.write_all(&octet).is_ok() {}
+        });
+        // It waits for a second one meanwhile.
+        listener.accept().expect("another client");
+        echo.join().expect("the end");
+    });
+    let thread = told.recv().expect("started");
+    let mut client = TcpStream::connect(&one, "10.0.0.2:99").expect("connected");
+    let mut trip = || {
+        client.write_all(b"x").expect("sent");
+        client.read_exact(&mut [0]).expect("answered");
+    };
+    (0..10).for_each(|_| trip());
+    let before = sleeps(thread);
+    (0..TRIPS).for_each(|_| trip());
+    let woken = sleeps(thread) - before;
+    assert!(woken < TRIPS / 4, "woken {woken} times in {TRIPS} round trips of another thread");
+    drop(client);
+    drop(TcpStream::connect(&one, "10.0.0.2:99").expect("connected"));
+    accepting.join().expect("both were served");
+}
+
+/// How often a thread of this process has slept.
+fn sleeps(thread: std::num::NonZero<i32>) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).expect("running");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("a count")
 }
