@@ -9,14 +9,12 @@ mod channel;
 mod error;
 pub mod impair;
 mod impaired;
-mod inbox;
 mod interface;
 mod netlink;
 pub mod netns;
 mod offload;
 mod outbox;
 mod plan;
-mod ring;
 mod tun;
 
 use crate::base::{Errno, Instant};
@@ -101,7 +99,7 @@ impl Device {
         pushed.and(self.flush())
     }
 
-    /// Takes one packet, which leaves with the next [`flush`](Device::flush) at the latest: a device may send several for less.
+    /// Takes one packet, which leaves with the next [`flush`](Device::flush) at the latest: in a row they cost less.
     ///
     /// # Errors
     /// As [`Device::send`], of this packet or of one before it.
@@ -111,23 +109,6 @@ impl Device {
             Device::Channel(channel) => channel.send(packet),
             Device::Callback(callback) => callback.send(packet),
             Device::Impaired(impaired) => impaired.send(now, packet),
-        }
-    }
-
-    /// Lets a TUN read and write several packets with one system call, where the kernel allows that (io_uring). It may then
-    /// have read packets [ahead](Device::holds_packets): its descriptor tells nothing of those.
-    pub fn batch(&mut self) {
-        match self {
-            Device::Tun(tun) => tun.batch(),
-            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => {}
-        }
-    }
-
-    /// Were packets read ahead, so that [`Device::recv`] gives some whatever the descriptor says?
-    pub fn holds_packets(&self) -> bool {
-        match self {
-            Device::Tun(tun) => tun.holds_packets(),
-            Device::Channel(_) | Device::Callback(_) | Device::Impaired(_) => false,
         }
     }
 

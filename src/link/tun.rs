@@ -1,12 +1,10 @@
 //! The TUN device. Plain, with complete checksums and packets of wire size, or behind
 //! [offload](super::offload) headers, where a packet may be a super-segment of 64 KiB.
 
-use super::inbox::Inbox;
 use super::interface::{Info, Kernel, LinkEvent, Monitor, Route};
 use super::offload::{self, Refusal};
 use super::outbox::Outbox;
 use super::plan::{Offload, Plan, Setup, Step, check_name};
-use super::ring::Ring;
 use super::{DeviceError, LinkError};
 use crate::base::Cidr;
 use crate::wire::packet::{Link, RxMeta, TxPacket};
@@ -36,15 +34,7 @@ pub struct Tun {
     refused: Option<&'static str>,
     up: bool,
     monitor: Option<Monitor>,
-    queue: Box<Queue>,
-}
-
-/// Packets between us and the kernel.
-#[derive(Debug, Default)]
-struct Queue {
-    ring: Option<Ring>,
     outbox: Outbox,
-    inbox: Inbox,
 }
 
 /// Our end of the interface.
@@ -148,7 +138,7 @@ impl Tun {
                     refused: None,
                     up: true,
                     monitor: None,
-                    queue: Box::default(),
+                    outbox: Outbox::default(),
                 })
             }
         }
@@ -168,8 +158,8 @@ impl Tun {
         let link = link(mtu, framing);
         let ours = Vec::new();
         let framed = framing.is_some();
-        let (monitor, queue) = (Some(monitor), Box::default());
-        Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor, queue })
+        let (monitor, outbox) = (Some(monitor), Outbox::default());
+        Ok(Tun { end, name, made, ours, link, framed, refused: None, up, monitor, outbox })
     }
 
     /// The interface's name.
@@ -225,46 +215,24 @@ impl Tun {
 
     /// Reads a packet, and what stands before it into `header`. Octets of the packet.
     fn read(&mut self, header: &mut [u8], buffer: &mut [u8]) -> Result<usize, Errno> {
-        let Queue { ring, inbox, .. } = &mut *self.queue;
-        let end = &self.end;
-        if let Some(ahead) = inbox.take(end, ring) {
-            let Some((before, packet)) = ahead?.split_at_checked(header.len()) else { return Ok(0) };
-            header.copy_from_slice(before);
-            let len = packet.len().min(buffer.len());
-            buffer[..len].copy_from_slice(&packet[..len]);
-            return Ok(len);
-        }
-        let done = rustix::io::retry_on_intr(|| match header.is_empty() {
-            true => rustix::io::read(end, &mut *buffer),
-            false => rustix::io::readv(end, &mut [IoSliceMut::new(header), IoSliceMut::new(buffer)]),
+        let len = rustix::io::retry_on_intr(|| match header.is_empty() {
+            true => rustix::io::read(&self.end, &mut *buffer),
+            false => rustix::io::readv(&self.end, &mut [IoSliceMut::new(header), IoSliceMut::new(buffer)]),
         });
-        inbox.note(done);
-        done.map(|len| len.saturating_sub(header.len()))
-    }
-
-    /// From now on several packets may come and go with one system call.
-    pub(super) fn batch(&mut self) {
-        self.queue.ring = Ring::open();
-    }
-
-    /// Were packets read ahead?
-    pub(super) fn holds_packets(&self) -> bool {
-        !self.queue.inbox.is_empty()
+        len.map(|len| len.saturating_sub(header.len()))
     }
 
     /// Takes a packet, which leaves with the next flush at the latest.
     pub(super) fn push(&mut self, packet: &TxPacket<'_>) -> Result<(), DeviceError> {
-        let Queue { ring, outbox, .. } = &mut *self.queue;
-        let end = &self.end;
         match self.framed {
-            true => outbox.push(end, ring, &vnet::emit(packet), packet),
-            false => outbox.push(end, ring, &[], packet),
+            true => self.outbox.push(&self.end, &vnet::emit(packet), packet),
+            false => self.outbox.push(&self.end, &[], packet),
         }
     }
 
     /// Sends what was taken.
     pub(super) fn flush(&mut self) -> Result<(), DeviceError> {
-        self.queue.outbox.flush(&self.end, &mut self.queue.ring)
+        self.outbox.flush(&self.end)
     }
 
     pub(super) fn events_fd(&self) -> Option<BorrowedFd<'_>> {

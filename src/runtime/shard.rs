@@ -82,8 +82,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub fn new(host: Host, mut device: Option<Device>, clock: Clock) -> io::Result<Shard> {
-        device.iter_mut().for_each(Device::batch);
+    pub fn new(host: Host, device: Option<Device>, clock: Clock) -> io::Result<Shard> {
         let attention = Attention::new()?;
         if let Some(fd) = device.as_ref().and_then(Device::poll_fd) {
             attention.watch_device(fd)?;
@@ -207,7 +206,7 @@ impl Shard {
     fn drain(&mut self, now: Instant) -> bool {
         let (mut packets, mut octets) = (0, 0);
         while let Some(device) = &mut self.device {
-            if (packets >= ROUND_PACKETS || octets >= ROUND_OCTETS) && !device.holds_packets() {
+            if packets >= ROUND_PACKETS || octets >= ROUND_OCTETS {
                 return true;
             }
             let buffer = self.buffer.get_or_insert_with(|| self.host.packet_buf());
@@ -234,7 +233,10 @@ impl Shard {
                     let over = match read.end {
                         None => false,
                         Some(Ok(())) => true,
-                        Some(Err(error)) => !self.goes_on_after(now, &error),
+                        Some(Err(error)) => {
+                            self.on_device_error(now, &error);
+                            true
+                        }
                     };
                     if over {
                         return false;
@@ -242,19 +244,12 @@ impl Shard {
                 }
                 Ok(None) => return false,
                 Err(error) => {
-                    if !self.goes_on_after(now, &error) {
-                        return false;
-                    }
+                    self.on_device_error(now, &error);
+                    return false;
                 }
             }
         }
         false
-    }
-
-    /// The device failed: does it hold packets that its descriptor does not tell of?
-    fn goes_on_after(&mut self, now: Instant, error: &DeviceError) -> bool {
-        self.on_device_error(now, error);
-        self.device.as_ref().is_some_and(Device::holds_packets)
     }
 
     fn on_device_error(&mut self, now: Instant, error: &DeviceError) {
