@@ -3,7 +3,6 @@
 
 use super::DeviceError;
 use crate::wire::packet::TxPacket;
-use arrayvec::ArrayVec;
 use rustix::fd::AsFd;
 use rustix::io::{retry_on_intr, write, writev};
 use std::io::IoSlice;
@@ -19,7 +18,7 @@ pub(super) struct Outbox {
     /// One after the other, each behind its offload header where it has one.
     octets: Vec<u8>,
     /// Where each ends.
-    ends: ArrayVec<usize, MOST>,
+    ends: Vec<usize>,
 }
 
 impl Outbox {
@@ -27,7 +26,7 @@ impl Outbox {
     pub fn push(&mut self, fd: &impl AsFd, header: &[u8], packet: &TxPacket<'_>) -> Result<(), DeviceError> {
         let small = header.len() + packet.len() <= SMALL;
         // Order is kept.
-        let flushed = if !small || self.ends.is_full() { self.flush(fd) } else { Ok(()) };
+        let flushed = if !small || self.ends.len() == MOST { self.flush(fd) } else { Ok(()) };
         if small {
             self.octets.extend_from_slice(header);
             packet.parts.iter().for_each(|part| self.octets.extend_from_slice(part));

@@ -11,27 +11,30 @@ pub(super) struct Gathered {
     pub len: usize,
     pub meta: RxMeta,
     pub packets: usize,
+    /// Octets of the packet that followed and did not join, and what is known of it.
+    pub ahead: Option<(usize, RxMeta)>,
     /// What the device said at the end, where that ended it: it is empty, or failed.
     pub end: Option<Result<(), DeviceError>>,
 }
 
-/// Reads what follows the packet of `len` octets in `buffer`. What does not join it goes to `ahead`, with what is known of it.
+/// Reads what follows the packet of `len` octets in `buffer`. What does not join it goes to `next`.
 pub(super) fn gather(
     device: &mut Device,
     now: Instant,
     buffer: &mut [u8],
     (len, meta): (usize, RxMeta),
-    ahead: &mut Option<(Vec<u8>, RxMeta)>,
+    next: &mut [u8],
 ) -> Gathered {
     let link = device.link();
     let run = if link.checksum_offload { None } else { Run::begin(&buffer[..len]) };
-    let Some(mut run) = run else { return Gathered { len, meta, packets: 1, end: None } };
-    let mut end = None;
+    let Some(mut run) = run else { return Gathered { len, meta, packets: 1, ahead: None, end: None } };
+    let (mut ahead, mut end) = (None, None);
     while let Some(room) = run.room(buffer, link.mtu as usize) {
         match device.recv(now, room) {
             Ok(Some((len, meta))) => {
                 if let Some(other) = run.join(buffer, len) {
-                    *ahead = Some((other.to_vec(), meta));
+                    next[..other.len()].copy_from_slice(other);
+                    ahead = Some((other.len(), meta));
                     run.uncover(buffer);
                     break;
                 }
@@ -48,9 +51,9 @@ pub(super) fn gather(
             }
         }
     }
-    let packets = run.segments() + usize::from(ahead.is_some());
+    let packets = run.segments();
     let (len, meta) = run.end(buffer);
-    Gathered { len, meta, packets, end }
+    Gathered { len, meta, packets, ahead, end }
 }
 
 #[cfg(test)]
@@ -67,13 +70,14 @@ mod tests {
     }
 
     /// Reads the first packet and what follows it.
-    fn read(device: &mut Device, port: &Port, packets: &[Vec<u8>]) -> (Gathered, Option<Vec<u8>>, Vec<u8>) {
+    fn read(device: &mut Device, port: &Port, packets: &[Vec<u8>]) -> (Gathered, Vec<u8>, Vec<u8>) {
         packets.iter().for_each(|packet| port.send(packet.clone()).expect("room"));
-        let (mut buffer, mut ahead) = (vec![0; BUFFER], None);
+        let (mut buffer, mut next) = (vec![0; BUFFER], vec![0; BUFFER]);
         let first = device.recv(Instant::ZERO, &mut buffer).expect("works").expect("a packet");
-        let read = gather(device, Instant::ZERO, &mut buffer, first, &mut ahead);
+        let read = gather(device, Instant::ZERO, &mut buffer, first, &mut next);
         buffer.truncate(read.len);
-        (read, ahead.map(|(other, _)| other), buffer)
+        next.truncate(read.ahead.map_or(0, |(len, _)| len));
+        (read, next, buffer)
     }
 
     #[test]
@@ -82,7 +86,7 @@ mod tests {
         let (run, other) = ([segment(0), segment(1000), segment(2000)], vec![0x45; 30]);
         let (read, ahead, bytes) =
             read(&mut device, &port, &[run.as_slice(), &[other.clone(), segment(3000)]].concat());
-        assert_eq!((read.packets, read.meta.segment_size, ahead), (4, 1000, Some(other)));
+        assert_eq!((read.packets, read.meta.segment_size, ahead), (3, 1000, other));
         assert!(read.end.is_none(), "there is more");
         assert_eq!(bytes[40..], [7; 3000]);
         let mut buffer = vec![0; BUFFER];
@@ -94,7 +98,7 @@ mod tests {
     fn an_empty_device_ends_a_run_and_leaves_it_whole() {
         let (mut device, port) = channel(1500).expect("descriptors");
         let (read, ahead, bytes) = read(&mut device, &port, &[segment(0)]);
-        assert_eq!((read.packets, ahead, bytes), (1, None, segment(0)));
+        assert_eq!((read.packets, ahead, bytes), (1, Vec::new(), segment(0)));
         assert!(matches!(read.end, Some(Ok(()))));
     }
 }
