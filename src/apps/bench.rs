@@ -108,8 +108,8 @@ const METRICS: [Metric; 12] = [
     less("cpu_per_gb_to", "CPU s per GB, to it", 3),
     less("cpu_per_gb_from", "CPU s per GB, from it", 3),
     less("idle_octets", "octets/idle connection", 0),
-    less("p50_blocking_one_cpu_us", "blocking, on one CPU, us", 1),
-    less("p50_blocking_two_cpus_us", "  on two CPUs, us", 1),
+    less("p50_blocking_one_cpu_us", "blocking, one CPU, us", 1),
+    less("p50_blocking_two_cpus_us", "blocking, two CPUs, us", 1),
 ];
 
 /// A value for each of [`METRICS`], as far as it could be measured.
