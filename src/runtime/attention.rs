@@ -49,7 +49,7 @@ const PATIENCE: u32 = 1024;
 
 /// Whether something is worth trying that costs when it is in vain: to look for a while before sleeping saves two wake-ups where something
 /// mostly comes soon, else it takes the processor from whoever else wants it, perhaps from the very peer that is waited for. So
-/// it must prove itself: each time in vain doubles the number of times that go without.
+/// it must prove itself: each time in vain doubles the number of times that go without, each success halves it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
     skip: u32,
@@ -71,7 +71,7 @@ impl Trial {
 
     pub fn on_result(&mut self, found: bool) {
         if found {
-            self.vain = 1;
+            self.vain = (self.vain / 2).max(1);
         } else {
             self.skip = self.vain;
             self.vain = (self.vain * 2).min(PATIENCE);
@@ -288,7 +288,7 @@ mod tests {
         }
         assert_eq!(spin.skip, PATIENCE);
         spin.on_result(true);
-        assert_eq!(spin.vain, 1);
+        assert_eq!(spin.vain, PATIENCE / 2);
     }
 
     #[test]

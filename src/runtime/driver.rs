@@ -203,7 +203,7 @@ impl Shared {
             if shard.settle(now) {
                 continue;
             }
-            if driver.is_some() && shard.steps_down() {
+            if driver.as_ref().is_some_and(|driver| driver.drained) && shard.steps_down() {
                 driver = None;
             } else if driver.is_none() {
                 driver = shard.take_role().map(Driver::new);

@@ -89,8 +89,10 @@ pub(crate) struct Shard {
     pub spin: Trial,
     /// Is the role worth leaving to nobody for a moment, although another thread sleeps?
     absence: Trial,
-    /// That was done.
-    left_sleepers: bool,
+    /// Since when that is so.
+    left_sleepers: Option<Instant>,
+    /// When the rest timer runs off.
+    rest_ends: Instant,
     slots: SecondaryMap<SocketId, Slots>,
     sleepers: DenseSlotMap<SleeperId, Sleeper>,
     /// Threads that wait until the peer of a closing socket (`None`: of every closed one) has everything.
@@ -129,7 +131,8 @@ impl Shard {
             last_call: Instant::ZERO,
             spin: Trial::new(),
             absence: Trial::new(),
-            left_sleepers: false,
+            left_sleepers: None,
+            rest_ends: Instant::ZERO,
             slots: SecondaryMap::new(),
             sleepers: DenseSlotMap::with_key(),
             lingering: Vec::new(),
@@ -211,7 +214,7 @@ impl Shard {
             (Role::Nobody, _) => {}
             (Role::Housekeeper, Some(attention)) if since_call < UNWATCHED => {
                 attention.housekeeper_attends(false);
-                self.leave_role_to_nobody();
+                self.leave_role_for_a_moment();
             }
             (Role::Housekeeper | Role::Thread(_) | Role::Reactor, _) => return,
         }

@@ -565,7 +565,6 @@ fn somebody(host: &Host, id: SocketId, remote: SocketAddr) -> SocketAddr {
     SocketAddr::new(own.unwrap_or(loopback), remote.port())
 }
 
-/// Did a pending connection attempt end? Asking for it again tells, once.
 /// What a program is told when a setting is not to be had.
 fn refused(error: SettingError) -> io::Error {
     match error {
@@ -574,6 +573,7 @@ fn refused(error: SettingError) -> io::Error {
     }
 }
 
+/// Did a pending connection attempt end? Asking for it again tells, once.
 fn connected(
     host: &mut Host,
     now: Instant,

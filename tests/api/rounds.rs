@@ -2,9 +2,11 @@
 
 use crate::wires::{connected, pair};
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tunstack::runtime::{PollEvent, Stack, Trigger};
-use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream};
+use tunstack::socket::{Poller, Readiness, TcpListener, TcpStream, UdpSocket};
 
 /// A poller for one socket.
 fn watching(stack: &Stack, socket: &TcpStream) -> Poller {
@@ -145,6 +147,51 @@ fn a_thread_finds_its_packets_itself_although_another_waits_longer() {
     drop(client);
     drop(TcpStream::connect(&one, "10.0.0.2:99").expect("connected"));
     accepting.join().expect("both were served");
+}
+
+/// A thread that was served goes on with something else, and sends now and then: one that sleeps beside it gets its packets all the same.
+#[test]
+fn a_thread_that_is_busy_elsewhere_holds_up_nobody() {
+    let (one, other) = pair();
+    for _ in 0..5 {
+        let (mut first, mut served) = connected(&one, &other);
+        let (mut second, mut sleeping) = connected(&one, &other);
+        let over = Arc::new(AtomicBool::new(false));
+        let busy = std::thread::spawn({
+            let (other, over) = (other.clone(), over.clone());
+            move || {
+                served.read_exact(&mut [0]).expect("asked");
+                let socket = UdpSocket::bind(&other, "10.0.0.2:0").expect("bound");
+                let mut calls = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let batch = other.batch();
+                    let _ = socket.send_to(b"x", "10.0.0.1:9");
+                    let until = Instant::now() + Duration::from_micros(300);
+                    while Instant::now() < until {}
+                    drop(batch);
+                    calls += 1;
+                }
+                calls
+            }
+        });
+        // It drives, and the other one sleeps.
+        let a_moment = || std::thread::sleep(Duration::from_millis(2));
+        a_moment();
+        let echo = std::thread::spawn(move || {
+            let mut octet = [0];
+            sleeping.read_exact(&mut octet).expect("asked");
+            sleeping.write_all(&octet).expect("answered");
+        });
+        a_moment();
+        first.write_all(b"!").expect("sent");
+        std::thread::sleep(Duration::from_micros(700));
+        second.write_all(b"?").expect("sent");
+        second.read_exact(&mut [0]).expect("answered");
+        over.store(true, Ordering::Relaxed);
+        echo.join().expect("served");
+        let calls = busy.join().expect("told");
+        assert!(calls < 80, "{calls} calls later");
+    }
 }
 
 /// How often a thread of this process has slept.

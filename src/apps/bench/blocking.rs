@@ -18,7 +18,12 @@ pub fn serve(options: &BenchPeer) -> Outcome {
     let listener = listener.doing("cannot listen")?;
     errln!("serving");
     loop {
-        let (stream, _) = listener.accept().doing("no more connections")?;
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // It was reset before it was taken.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            error => return error.map(|_| ()).doing("no more connections"),
+        };
         // One that is reset is over, too.
         std::thread::spawn(move || echo(stream).unwrap_or_default());
     }

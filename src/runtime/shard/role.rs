@@ -3,6 +3,7 @@
 use super::{Shard, Sleeper, SleeperId};
 use crate::base::{Duration, Instant};
 use crate::runtime::attention::{Attention, LONG_REST, REST};
+use rustix::event::Timespec;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -19,6 +20,9 @@ pub(crate) enum Role {
     Reactor,
 }
 
+/// A thread that is back before is back at once: waking another one meanwhile would have taken about as long.
+const ABSENCE: Duration = Duration::from_micros(100);
+
 impl Shard {
     /// Takes the role if it is free.
     pub fn take_role(&mut self) -> Option<(u64, Arc<Attention>)> {
@@ -28,7 +32,7 @@ impl Shard {
             Role::Nobody => {}
             Role::Thread(_) | Role::Reactor => return None,
         }
-        self.judge_absence(true);
+        self.judge_absence();
         self.terms += 1;
         self.role = Role::Thread(self.terms);
         Some((self.terms, attention))
@@ -48,6 +52,7 @@ impl Shard {
         // The event loop looks at the descriptor before it makes a round.
         self.device_tells(true);
         self.role = Role::Reactor;
+        self.left_sleepers = None;
         self.told = false;
         Some(attention)
     }
@@ -81,15 +86,30 @@ impl Shard {
         steps_down
     }
 
-    fn leave_role_for_a_moment(&mut self) {
-        self.left_sleepers = !self.sleepers.is_empty();
-        self.leave_role_to_nobody();
+    pub(super) fn leave_role_for_a_moment(&mut self) {
+        let now = self.clock.now();
+        self.left_sleepers = (!self.sleepers.is_empty()).then_some(now);
+        self.role = Role::Nobody;
+        // A rest that runs already does, unless somebody sleeps and it is long: whoever looks then sees that somebody drove.
+        let long = self.left_sleepers.is_some() && self.rest_ends > now + ABSENCE;
+        if !self.resting || long {
+            self.rest(REST);
+            self.seen_terms = self.terms;
+        }
     }
 
-    /// The role was left although somebody sleeps: did a thread come for it before the housekeeper did?
-    fn judge_absence(&mut self, short: bool) {
-        if std::mem::take(&mut self.left_sleepers) {
-            self.absence.on_result(short);
+    /// The housekeeper is to look after so long.
+    fn rest(&mut self, time: Timespec) {
+        let Some(attention) = &self.attention else { return };
+        attention.rest(time);
+        self.resting = true;
+        self.rest_ends = self.clock.now() + Duration::from_nanos(time.tv_nsec.unsigned_abs());
+    }
+
+    /// The role was left although somebody sleeps: was that for a moment only?
+    fn judge_absence(&mut self) {
+        if let Some(left) = self.left_sleepers.take() {
+            self.absence.on_result(self.clock.now().since(left) < ABSENCE);
         }
     }
 
@@ -103,32 +123,19 @@ impl Shard {
         true
     }
 
-    pub(super) fn leave_role_to_nobody(&mut self) {
-        self.role = Role::Nobody;
-        // A rest that runs already does: whoever looks then sees that somebody drove.
-        if !self.resting
-            && let Some(attention) = &self.attention
-        {
-            attention.rest(REST);
-            self.resting = true;
-            self.seen_terms = self.terms;
-        }
-    }
-
     /// What is due may wait for the end of a thread's batch, but not for long: the housekeeper will look, whoever drives.
     pub fn leave_to_housekeeper(&mut self, now: Instant) {
-        let Some(attention) = &self.attention else { return };
         if self.left_since.is_some() || !self.host.has_output() {
             return;
         }
         self.left_since = Some(now);
-        if !std::mem::replace(&mut self.resting, true) {
-            attention.rest(LONG_REST);
+        if !self.resting {
+            self.rest(LONG_REST);
         }
     }
 
-    /// The housekeeper looks: is the role its own? One that nobody came back for is now. While threads come and go it
-    /// looks again later; while one thread sits on the device it does not.
+    /// The housekeeper looks: is the role its own? One that nobody came back for is now, unless somebody sleeps who can have it. While threads
+    /// come and go it looks again later; while one thread sits on the device it does not.
     pub fn housekeeper_has_role(&mut self) -> bool {
         let driven = std::mem::replace(&mut self.seen_terms, self.terms) != self.terms;
         let now = self.clock.now();
@@ -136,30 +143,34 @@ impl Shard {
         if self.left_since.is_some() && !waits {
             self.settle(now);
         }
-        let Some(attention) = &self.attention else { return self.role == Role::Housekeeper };
+        let Some(attention) = self.attention.clone() else { return self.role == Role::Housekeeper };
         if matches!(self.role, Role::Thread(term) if attention.is_abandoned(term)) {
             self.role = Role::Nobody;
         }
+        self.resting = false;
         match self.role {
-            Role::Housekeeper => {
-                self.resting = false;
-                return true;
+            Role::Housekeeper => return true,
+            Role::Nobody if self.left_sleepers.is_some_and(|left| now.since(left) < ABSENCE) => {
+                self.rest(REST);
+                return false;
             }
-            Role::Nobody | Role::Thread(_) | Role::Reactor if waits => attention.rest(LONG_REST),
-            Role::Nobody | Role::Thread(_) if driven => attention.rest(LONG_REST),
+            Role::Nobody if self.left_sleepers.is_some() => {
+                self.judge_absence();
+                self.leave_role_to_heir();
+            }
+            Role::Nobody | Role::Thread(_) | Role::Reactor => {}
+        }
+        match self.role {
+            _ if waits => self.rest(LONG_REST),
+            Role::Nobody | Role::Thread(_) if driven => self.rest(LONG_REST),
             Role::Nobody => {
-                let attention = Arc::clone(attention);
-                self.judge_absence(false);
-                if self.leave_role_to_heir() {
-                    self.resting = false;
-                    return false;
+                if !self.leave_role_to_heir() {
+                    attention.housekeeper_attends(true);
+                    self.role = Role::Housekeeper;
+                    return true;
                 }
-                attention.housekeeper_attends(true);
-                self.role = Role::Housekeeper;
-                self.resting = false;
-                return true;
             }
-            Role::Thread(_) | Role::Reactor => self.resting = false,
+            Role::Housekeeper | Role::Thread(_) | Role::Reactor => {}
         }
         false
     }

@@ -219,10 +219,10 @@ impl Connections {
 
     /// Looks at all that are at work, if it is time.
     pub fn sweep(&mut self, now: Instant) {
+        self.now = now;
         if self.sweep.due.is_none_or(|due| due > now) {
             return;
         }
-        self.now = now;
         if self.sweep.left == 0 {
             (self.sweep.left, self.sweep.of_use) = (self.at_work.len(), false);
         }
@@ -239,6 +239,7 @@ impl Connections {
             _ => Some(NEXT_TURN),
         };
         if wait.is_none() {
+            self.sweep.left = 0;
             self.at_work.shrink_to(2 * AT_WORK);
         }
         if self.sweep.left == 0 {
