@@ -132,6 +132,9 @@ struct Plan {
     mtu: u32,
 }
 
+/// Idle connections whose memory is measured, and how many will do.
+const MANY_IDLE: usize = 10_000;
+const FEW_IDLE: usize = 1000;
 /// Connections that are measured in any case, and open files besides those of connections.
 const LEAST: usize = MANY;
 const SPARE: usize = 100;
@@ -142,11 +145,13 @@ pub fn run(options: &cli::Bench) -> Outcome {
     outputs.iter().try_for_each(|output| check_output(&options.out, output))?;
     check_node()?;
     enter_private()?;
-    let (seconds, rounds, connections) = if options.quick { (0.5, 1, 1000) } else { (2.0, 5, 10_000) };
+    let (seconds, rounds) = if options.quick { (0.5, 1) } else { (2.0, 5) };
     let time = Duration::from_secs_f64(options.seconds.unwrap_or(seconds));
-    let connections = options.connections.map_or(connections, |count| count as usize);
     let files = descriptors();
     let room = files.saturating_sub(SPARE);
+    // Fewer tell less: what all connections share weighs more.
+    let many = if options.quick { MANY_IDLE.min(room.max(FEW_IDLE)) } else { MANY_IDLE };
+    let connections = options.connections.map_or(many, |count| count as usize);
     if connections.max(LEAST) > room {
         let needed = connections.max(LEAST) + SPARE;
         let fewer = if connections > LEAST { ", or fewer --connections" } else { "" };
