@@ -371,7 +371,7 @@ fn measure(who: Contestant, plan: &Plan, idle: usize, values: &mut Measured) -> 
     };
     server.client.run(work)??;
     drop(server);
-    // Whose threads block in the kernel waits no less.
+    // The kernel's server has no other way to wait: what it reached stands beside both.
     [values[10], values[11]] = match who {
         Contestant::Kernel => [values[3], values[4]],
         Contestant::Offload => {

@@ -162,21 +162,21 @@ pub struct Stopper {
     stop: Arc<AtomicBool>,
 }
 
-/// Ends servers when it is dropped, however its own one ended.
-struct Ending<'a>(&'a [Stopper]);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(Stopper::stop);
-    }
-}
-
 impl Stopper {
     /// The server stops soon.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         // Without a stack there is nothing to stop.
         let _ = self.poller.notify();
+    }
+}
+
+/// Ends servers when it is dropped, however its own one ended.
+struct Ending<'a>(&'a [Stopper]);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Stopper::stop);
     }
 }
 

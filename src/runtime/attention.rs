@@ -6,6 +6,8 @@
 //! again finds the role still warm, and what arrived meanwhile has woken nobody (waking a thread costs more than
 //! processing its packet).
 
+use super::clock::timeout;
+use crate::base::Duration;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
@@ -32,10 +34,10 @@ pub(crate) struct Signals {
 pub(crate) const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How long a device may be unattended while a thread that drove it is busy with what it got.
-pub(crate) const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+pub(crate) const REST: Duration = Duration::from_micros(200);
 
 /// The same for threads that were found to come back.
-pub(crate) const LONG_REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+pub(crate) const LONG_REST: Duration = Duration::from_millis(1);
 
 const DEVICE: u64 = 0;
 const LINK: u64 = 1;
@@ -179,8 +181,8 @@ impl Attention {
     }
 
     /// The role is free and still warm: the housekeeper wakes after `time` to see whether anybody came back for it.
-    pub fn rest(&self, time: Timespec) {
-        let value = Itimerspec { it_interval: NO_TIME, it_value: time };
+    pub fn rest(&self, time: Duration) {
+        let value = Itimerspec { it_interval: NO_TIME, it_value: timeout(time) };
         let result = timerfd_settime(&self.rest, TimerfdTimerFlags::empty(), &value);
         debug_assert!(result.is_ok(), "timerfd_settime: {result:?}");
     }

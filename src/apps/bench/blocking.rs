@@ -22,7 +22,7 @@ pub fn serve(options: &BenchPeer) -> Outcome {
             Ok((stream, _)) => stream,
             // It was reset before it was taken.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            error => return error.map(|_| ()).doing("no more connections"),
+            Err(error) => return Err(error).doing("no more connections"),
         };
         // One that is reset is over, too.
         std::thread::spawn(move || echo(stream).unwrap_or_default());

@@ -3,7 +3,6 @@
 use super::{Shard, Sleeper, SleeperId};
 use crate::base::{Duration, Instant};
 use crate::runtime::attention::{Attention, LONG_REST, REST};
-use rustix::event::Timespec;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -24,7 +23,7 @@ pub(crate) enum Role {
 const ABSENCE: Duration = Duration::from_micros(100);
 
 /// How long the role may be left while others sleep who could have it.
-const BESIDE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
+const BESIDE: Duration = Duration::from_micros(500);
 
 impl Shard {
     /// Takes the role if it is free.
@@ -96,20 +95,18 @@ impl Shard {
         // A rest that runs already does, unless somebody sleeps and it is long: whoever looks then sees that somebody drove. (To set the
         // timer costs more than a packet where the machine is a virtual one.)
         let beside = self.left_sleepers.is_some();
-        if !self.resting
-            || beside && self.rest_ends > now + Duration::from_nanos(BESIDE.tv_nsec.unsigned_abs())
-        {
+        if !self.resting || beside && self.rest_ends > now + BESIDE {
             self.rest(if beside { BESIDE } else { REST });
             self.seen_terms = self.terms;
         }
     }
 
     /// The housekeeper is to look after so long.
-    fn rest(&mut self, time: Timespec) {
+    fn rest(&mut self, time: Duration) {
         let Some(attention) = &self.attention else { return };
         attention.rest(time);
         self.resting = true;
-        self.rest_ends = self.clock.now() + Duration::from_nanos(time.tv_nsec.unsigned_abs());
+        self.rest_ends = self.clock.now() + time;
     }
 
     /// The role was left although somebody sleeps: was that for a moment only?

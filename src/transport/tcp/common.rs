@@ -139,13 +139,33 @@ impl Common {
 
     /// Writes all but the settings, the flow first.
     pub fn pack(&self, to: &mut Packer<'_>) {
-        self.flow.pack(to);
-        self.isn.pack(to);
-        self.origin.pack(to);
-        [self.path_mtu, self.receive_mtu, self.snd_buf, self.rcv_buf].pack(to);
-        self.shut_read.pack(to);
-        self.last_challenge.pack(to);
-        self.soft_error.pack(to);
+        // None is forgotten: those without a name are kept elsewhere, or always the same at rest.
+        let Common {
+            flow,
+            settings: _,
+            isn,
+            origin,
+            path_mtu,
+            snd_buf,
+            rcv_buf,
+            receive_mtu,
+            orphan: _,
+            shut_read,
+            error: _,
+            soft_error,
+            wakes: _,
+            output_due: _,
+            last_challenge,
+            unread: _,
+            peer_done: _,
+        } = self;
+        flow.pack(to);
+        isn.pack(to);
+        origin.pack(to);
+        [*path_mtu, *receive_mtu, *snd_buf, *rcv_buf].pack(to);
+        shut_read.pack(to);
+        last_challenge.pack(to);
+        soft_error.pack(to);
     }
 
     /// Reads what [`pack`](Common::pack) wrote.

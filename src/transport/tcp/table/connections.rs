@@ -182,7 +182,7 @@ impl Connections {
         id
     }
 
-    /// Takes a connection out, which is at work.
+    /// Takes a connection out, unpacked.
     pub fn remove(&mut self, id: ConnId) -> Option<Box<Entry>> {
         self.get_mut(id)?;
         match self.places.remove(id)? {
